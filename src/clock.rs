@@ -1,0 +1,132 @@
+//! The one clock of the crate.
+//!
+//! All code takes a [`Reading`] as an argument or reads a [`Clock`] once, at the edge. A reading
+//! holds both clocks of the machine: the monotonic one stands still while a virtual machine
+//! sleeps, the wall clock can be set. What must not be fooled (freshness) takes the worse of both.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// Both clocks of the machine, read together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Since an arbitrary start; never runs backwards, stands still while the machine sleeps.
+    pub monotonic: Duration,
+    /// Since 1970; can be set forward and back.
+    pub wall: Duration,
+}
+
+impl Reading {
+    /// How long ago `earlier` was, by whichever clock says longer.
+    pub fn since(self, earlier: Self) -> Duration {
+        let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
+        let wall = self.wall.saturating_sub(earlier.wall);
+        monotonic.max(wall)
+    }
+}
+
+/// The system's clock, or one that a test drives by hand.
+#[derive(Clone)]
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System,
+    Manual(Arc<Manual>),
+}
+
+struct Manual {
+    monotonic: AtomicU64,
+    wall: AtomicU64,
+}
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands still until its [`ManualClock`] moves it, started at `wall` since 1970.
+    pub fn manual(wall: Duration) -> (Self, ManualClock) {
+        let manual = Arc::new(Manual {
+            monotonic: AtomicU64::new(0),
+            wall: AtomicU64::new(as_micros(wall)),
+        });
+        (Self(Source::Manual(manual.clone())), ManualClock(manual))
+    }
+
+    /// Reads both clocks.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the clocks")]
+    pub fn now(&self) -> Reading {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.0 {
+            Source::System => {
+                let start = *START;
+                Reading {
+                    monotonic: start.elapsed(),
+                    // A clock before 1970 makes every copy stale: refused, and loudly.
+                    wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+                }
+            }
+            Source::Manual(manual) => Reading {
+                // Relaxed: tests move the clock and read it on one thread, or join in between.
+                monotonic: Duration::from_micros(manual.monotonic.load(Ordering::Relaxed)),
+                wall: Duration::from_micros(manual.wall.load(Ordering::Relaxed)),
+            },
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            Source::System => "Clock(system)",
+            Source::Manual(_) => "Clock(manual)",
+        })
+    }
+}
+
+/// The hand on a manual clock.
+#[derive(Clone)]
+pub struct ManualClock(Arc<Manual>);
+
+impl ManualClock {
+    /// Time passes.
+    pub fn advance(&self, by: Duration) {
+        self.0.monotonic.fetch_add(as_micros(by), Ordering::Relaxed);
+        self.0.wall.fetch_add(as_micros(by), Ordering::Relaxed);
+    }
+
+    /// The machine sleeps: only the wall clock moves.
+    pub fn suspend(&self, by: Duration) {
+        self.0.wall.fetch_add(as_micros(by), Ordering::Relaxed);
+    }
+
+    /// Somebody sets the wall clock.
+    pub fn set_wall(&self, wall: Duration) {
+        self.0.wall.store(as_micros(wall), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualClock").finish_non_exhaustive()
+    }
+}
+
+/// Whole microseconds, saturating: 584,000 years.
+pub(crate) fn as_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

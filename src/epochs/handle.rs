@@ -1,0 +1,350 @@
+//! The handle through which the sync writes the copy and requests read it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::watch;
+
+use super::{
+    Freshness,
+    table::{Horizons, Table},
+};
+use crate::{
+    clock::{Clock, Reading, as_micros},
+    cutoff::{CutOff, Receipt, Revoked, Stamp, StoreTime},
+    error::ConfigError,
+    lifetimes::Lifetimes,
+    scope::{Scope, ScopeKind, ScopeRef},
+};
+
+/// The revocations in memory: a handle, cheap to clone, that all requests of a process share.
+///
+/// It starts empty and *not loaded*, and refuses until a sync has loaded it.
+#[derive(Clone)]
+pub struct Epochs {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    lifetimes: Lifetimes,
+    max_staleness: Duration,
+    clock: Clock,
+    table: Table,
+    /// The highest cut-off this copy knows, in microseconds.
+    newest: AtomicU64,
+    /// `None` until the first full load.
+    synced: ArcSwapOption<Basis>,
+    /// The head up to which every cut-off is applied.
+    applied: watch::Sender<Option<StoreTime>>,
+}
+
+/// What the last successful poll taught.
+#[derive(Clone, Copy)]
+struct Basis {
+    /// The instant before the poll was sent: the copy equals the store as of then.
+    asked_at: Reading,
+    /// The store's clock at `clock_at`, never less than a basis before it said.
+    store_clock: Duration,
+    clock_at: Reading,
+}
+
+/// A successful poll of the primary, for [`Epochs::synced`].
+#[derive(Clone, Copy, Debug)]
+pub struct Synced {
+    /// Read *before* the poll was sent.
+    pub asked_at: Reading,
+    /// The store's wall clock, since 1970.
+    pub store_clock: Duration,
+    /// The store's `newest`: every cut-off up to it was applied before.
+    pub head: StoreTime,
+}
+
+impl Epochs {
+    /// An empty copy with the default settings: [`Lifetimes::default`], stale after 10 seconds.
+    pub fn new() -> Self {
+        Self::with(EpochsBuilder::default())
+    }
+
+    /// An empty copy with other settings.
+    pub fn builder() -> EpochsBuilder {
+        EpochsBuilder::default()
+    }
+
+    fn with(settings: EpochsBuilder) -> Self {
+        let EpochsBuilder { lifetimes, max_staleness, clock } = settings;
+        Self {
+            shared: Arc::new(Shared {
+                lifetimes,
+                max_staleness,
+                clock,
+                table: Table::new(),
+                newest: AtomicU64::new(0),
+                synced: ArcSwapOption::empty(),
+                applied: watch::Sender::new(None),
+            }),
+        }
+    }
+
+    // ---- what requests read ----
+
+    /// Whether this copy is fresh enough to judge tokens at `now`.
+    ///
+    /// Read it *before* [`revoked`](Epochs::revoked): what was fresh then is at least as fresh as
+    /// this says.
+    pub fn freshness(&self, now: Reading) -> Freshness {
+        let synced = self.shared.synced.load();
+        let Some(basis) = synced.as_ref() else { return Freshness::NotLoaded };
+        let age = now.since(basis.asked_at);
+        if age <= self.shared.max_staleness {
+            Freshness::Fresh { age }
+        } else {
+            Freshness::Stale { age }
+        }
+    }
+
+    /// The store's clock at `now`, since 1970, carried by monotonic time from the last poll.
+    ///
+    /// It never runs backwards. `None` before the first load.
+    pub fn store_clock(&self, now: Reading) -> Option<Duration> {
+        self.shared.synced.load().as_ref().map(|basis| basis.store_clock(now))
+    }
+
+    /// Whether a cut-off of `scopes`, or everyone's, covers a token with `stamp`.
+    ///
+    /// The highest cut-off decides. It says nothing about freshness.
+    pub fn revoked<'a>(
+        &self,
+        scopes: impl IntoIterator<Item = &'a Scope>,
+        stamp: Stamp,
+    ) -> Option<Revoked> {
+        self.revoked_in(scopes.into_iter().map(Scope::as_ref), stamp)
+    }
+
+    pub(crate) fn revoked_in<'a>(
+        &self,
+        scopes: impl Iterator<Item = ScopeRef<'a>>,
+        stamp: Stamp,
+    ) -> Option<Revoked> {
+        if stamp.has_seen(self.newest()) {
+            return None;
+        }
+        let everyone = ScopeRef { kind: ScopeKind::Everyone, subject: "" };
+        let (mut highest, mut scope) = (CutOff::NONE, ScopeKind::Everyone);
+        for asked in std::iter::once(everyone).chain(scopes) {
+            let cut_off = self.shared.table.cut_off(asked);
+            if cut_off.revoked_before() > highest.revoked_before() {
+                scope = asked.kind;
+            }
+            highest = highest.join(cut_off);
+        }
+        let demand = highest.demand(stamp)?;
+        Some(Revoked { demand, scope, revoked_before: highest.revoked_before() })
+    }
+
+    /// The cut-off this copy holds for `scope` alone; [`CutOff::NONE`] if there is none.
+    pub fn cut_off(&self, scope: &Scope) -> CutOff {
+        self.shared.table.cut_off(scope.as_ref())
+    }
+
+    /// The highest cut-off this copy knows.
+    pub fn newest(&self) -> StoreTime {
+        // Acquire; pairs with the Release in `synced`: who sees a head sees the rows below it.
+        StoreTime::from_micros(self.shared.newest.load(Ordering::Acquire))
+    }
+
+    // ---- what the sync writes ----
+
+    /// Joins `cut_off` to what `scope` has. Never lowers one.
+    ///
+    /// `sealed_at` is the latest instant, by the store's clock, at which a token that the cut-off
+    /// covers can have been issued; purging counts from it.
+    pub fn raise(&self, scope: &Scope, cut_off: CutOff, sealed_at: StoreTime) {
+        self.shared.table.raise(scope.as_ref(), cut_off, sealed_at);
+        // After the row, so that nobody takes the shortcut past a row that is not there yet.
+        self.shared.newest.fetch_max(cut_off.revoked_before().as_micros(), Ordering::Release);
+    }
+
+    /// Drops the cut-offs of `scope` up to `cleared_at`: the one call that lowers any.
+    pub fn clear(&self, scope: &Scope, cleared_at: StoreTime) {
+        self.shared.table.clear(scope.as_ref(), cleared_at);
+    }
+
+    /// Records a successful poll, after all its rows were raised. The first makes the copy
+    /// *loaded*, so it must be a full load.
+    pub fn synced(&self, poll: Synced) {
+        self.shared.newest.fetch_max(poll.head.as_micros(), Ordering::Release);
+        self.shared.synced.rcu(|before| {
+            let mut basis = Basis {
+                asked_at: poll.asked_at,
+                store_clock: poll.store_clock,
+                clock_at: poll.asked_at,
+            };
+            if let Some(before) = before {
+                // Expired tokens stay expired, whatever the store's clock does.
+                basis.store_clock = basis.store_clock.max(before.store_clock(poll.asked_at));
+                if before.asked_at.monotonic > basis.asked_at.monotonic {
+                    basis.asked_at = before.asked_at;
+                }
+            }
+            Some(Arc::new(basis))
+        });
+        self.shared.applied.send_if_modified(|head| {
+            let rises = *head < Some(poll.head);
+            *head = (*head).max(Some(poll.head));
+            rises
+        });
+    }
+
+    /// Drops cut-offs that have outlived all they cover at `now`. Returns how many scopes are
+    /// gone from memory.
+    pub fn purge(&self, now: Reading) -> usize {
+        let Some(clock) = self.store_clock(now) else { return 0 };
+        let horizon = |life: Duration| {
+            let kept = life + self.shared.lifetimes.leeway() * 2;
+            StoreTime::from_micros(as_micros(clock.saturating_sub(kept)))
+        };
+        self.shared.table.purge(Horizons {
+            reissue: horizon(self.shared.lifetimes.access()),
+            login: horizon(self.shared.lifetimes.session()),
+        })
+    }
+
+    // ---- waiting and settings ----
+
+    /// Waits until the first full load. Returns at once afterwards.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn ready(&self) {
+        // An error would mean that the sender is gone, and `self` holds it.
+        let _ = self.shared.applied.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Waits until this instance has applied the revocation of `receipt`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn wait_for(&self, receipt: &Receipt) {
+        let wanted = Some(receipt.revoked_before());
+        let _ = self.shared.applied.subscribe().wait_for(|head| *head >= wanted).await;
+    }
+
+    /// Whether the first full load has happened.
+    pub fn is_loaded(&self) -> bool {
+        self.shared.synced.load().is_some()
+    }
+
+    /// How many scopes have a cut-off in memory.
+    pub fn len(&self) -> usize {
+        self.shared.table.len()
+    }
+
+    /// Whether no scope has a cut-off in memory.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The lifetimes that purging and checking follow.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.shared.lifetimes
+    }
+
+    /// The age from which this copy is stale.
+    pub fn max_staleness(&self) -> Duration {
+        self.shared.max_staleness
+    }
+
+    /// The clock that its readings come from.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+}
+
+impl Default for Epochs {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Epochs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Epochs")
+            .field("newest", &self.newest())
+            .field("len", &self.len())
+            .field("freshness", &self.freshness(self.shared.clock.now()))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Basis {
+    fn store_clock(&self, now: Reading) -> Duration {
+        self.store_clock + now.monotonic.saturating_sub(self.clock_at.monotonic)
+    }
+}
+
+/// The settings of an [`Epochs`].
+#[derive(Clone, Debug)]
+pub struct EpochsBuilder {
+    lifetimes: Lifetimes,
+    max_staleness: Duration,
+    clock: Clock,
+}
+
+impl Default for EpochsBuilder {
+    fn default() -> Self {
+        Self {
+            lifetimes: Lifetimes::default(),
+            max_staleness: Duration::from_secs(10),
+            clock: Clock::system(),
+        }
+    }
+}
+
+impl EpochsBuilder {
+    /// The lifetimes, the same in the whole fleet.
+    #[must_use]
+    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
+        self.lifetimes = lifetimes;
+        self
+    }
+
+    /// The revocation bound: no covered token is accepted in a check that starts this long after
+    /// `revoke` returned. 10 seconds by default, at least three polls.
+    #[must_use]
+    pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
+        self.max_staleness = max_staleness;
+        self
+    }
+
+    /// Another clock, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Builds the empty copy.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Duration`] if `max_staleness` is zero.
+    pub fn build(self) -> Result<Epochs, ConfigError> {
+        if self.max_staleness.is_zero() {
+            return Err(ConfigError::Duration {
+                field: "max_staleness",
+                value: self.max_staleness,
+                problem: "is zero",
+            });
+        }
+        Ok(Epochs::with(self))
+    }
+}

@@ -1,0 +1,229 @@
+//! What can go wrong: at set-up ([`ConfigError`]) and while running ([`Error`]).
+//!
+//! Why a *token* was refused is neither: see [`Rejection`](crate::Rejection).
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use crate::{cutoff::Demand, scope::InvalidId};
+
+/// A mistake in the set-up, found when something is built. It names the field at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A name that is none of the known ones.
+    #[error("unknown {what} {name:?}")]
+    UnknownName {
+        /// What was to be named.
+        what: &'static str,
+        /// The name given.
+        name: String,
+    },
+    /// A setting that is required is missing.
+    #[error("{field} is missing")]
+    Missing {
+        /// The setting.
+        field: &'static str,
+    },
+    /// A duration is out of its bounds.
+    #[error("{field} is {value:?}, which {problem}")]
+    Duration {
+        /// The setting.
+        field: &'static str,
+        /// The value given.
+        value: Duration,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A text is no valid identifier.
+    #[error("{field} {source}")]
+    Id {
+        /// The setting.
+        field: &'static str,
+        /// The rule it breaks.
+        source: InvalidId,
+    },
+    /// A key is too weak, damaged, or not for this use.
+    #[error("key {kid}: {problem}")]
+    Key {
+        /// The key's id, or `(no kid)`.
+        kid: String,
+        /// What is wrong with it.
+        problem: KeyProblem,
+    },
+    /// Two keys of one set have the same `kid`.
+    #[error("kid {kid:?} stands twice in the key set")]
+    DuplicateKid {
+        /// The `kid`.
+        kid: String,
+    },
+    /// A set mixes shared secrets and public keys, which invites algorithm confusion.
+    #[error("the key set mixes HMAC secrets and public keys")]
+    MixedKeySet,
+    /// Two issuers of one verifier have the same name.
+    #[error("issuer {issuer:?} is configured twice")]
+    DuplicateIssuer {
+        /// The `iss` claim.
+        issuer: String,
+    },
+    /// Two issuers name subjects in the same space, so that revoking a user of one would revoke
+    /// the namesake of the other.
+    #[error("issuers {first:?} and {second:?} share one space of subjects")]
+    SharedSubjects {
+        /// One issuer.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// Neither `aws-lc-rs` nor `rust-crypto` is compiled in.
+    #[error("no crypto back end: enable the feature `aws-lc-rs` or `rust-crypto`")]
+    NoCryptoBackend,
+    /// The `realm` cannot stand in a quoted string of a header.
+    #[error("realm {realm:?} cannot stand in a header")]
+    Realm {
+        /// The value given.
+        realm: String,
+    },
+    /// Keys could not be read from or written to their directory.
+    #[error("signing keys in {directory:?}")]
+    KeyDirectory {
+        /// The directory.
+        directory: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What is wrong with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyProblem {
+    /// An HMAC secret under 32 bytes (RFC 7518 §3.2), or empty.
+    #[error("an HMAC secret needs at least 32 bytes")]
+    ShortSecret,
+    /// An HMAC secret that is a public key or certificate in disguise.
+    #[error("an HMAC secret must not be a public key: anyone could sign with it")]
+    SecretIsPublicKey,
+    /// An RSA modulus outside 2048 to 8192 bits.
+    #[error("an RSA modulus needs 2048 to 8192 bits")]
+    RsaModulus,
+    /// An RSA public exponent that is even or under 3.
+    #[error("an RSA public exponent must be odd and at least 3")]
+    RsaExponent,
+    /// The key's curve is not the algorithm's.
+    #[error("the key's curve is not the algorithm's")]
+    CurveMismatch,
+    /// The key's type is not the algorithm's.
+    #[error("the key's type is not the algorithm's")]
+    TypeMismatch,
+    /// `use` is not `sig`, or `key_ops` does not hold `verify`.
+    #[error("the key is not for signatures")]
+    NotForSignatures,
+    /// A JWK without `alg`, or with one that is not supported.
+    #[error("the key names no supported algorithm")]
+    Algorithm,
+    /// The bytes are no key of that form.
+    #[error("the key cannot be parsed")]
+    Malformed,
+    /// This algorithm's keys cannot be made here.
+    #[error("keys of this algorithm cannot be generated")]
+    CannotGenerate,
+}
+
+/// A failure while running. What went wrong is its [`kind`](Error::kind), why is its
+/// [`source`](StdError::source).
+pub struct Error {
+    kind: ErrorKind,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The kinds of [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The store did not answer, or refused. Nothing is known to be done.
+    Store,
+    /// The store did not answer in time. Nothing is known to be done.
+    StoreTimeout,
+    /// The store's schema is older or newer than this crate, or damaged.
+    Schema,
+    /// The store holds something this crate never writes.
+    Corrupt,
+    /// The SQLite library is older than 3.51.3, which fixes a corruption of write-ahead logs.
+    SqliteVersion,
+    /// Store time has reached its end: nothing can be revoked any more.
+    StoreTimeExhausted,
+    /// A revocation arrived between reading the credentials and minting the token.
+    ///
+    /// With [`Demand::Login`] the credentials themselves may be older than the revocation: refuse
+    /// the login. With [`Demand::Refresh`] the claims may be: read them again with a new ticket.
+    RevokedMeanwhile(Demand),
+    /// The session has ended, was revoked, or never was.
+    SessionEnded,
+    /// An identifier is not fit for a token.
+    Id(InvalidId),
+    /// A claim cannot be part of a token of this issuer.
+    Claims,
+    /// No signing key is active.
+    NoSigningKey,
+    /// Signing failed.
+    Signing,
+    /// A background task has ended.
+    TaskEnded,
+}
+
+impl Error {
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    pub(crate) fn new(kind: ErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error").field("kind", &self.kind).field("source", &self.source).finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            ErrorKind::Store => f.write_str("the revocation store failed"),
+            ErrorKind::StoreTimeout => f.write_str("the revocation store did not answer in time"),
+            ErrorKind::Schema => f.write_str("the revocation store's schema does not fit"),
+            ErrorKind::Corrupt => f.write_str("the revocation store holds an impossible value"),
+            ErrorKind::SqliteVersion => f.write_str("SQLite 3.51.3 or later is needed"),
+            ErrorKind::StoreTimeExhausted => f.write_str("store time is exhausted"),
+            ErrorKind::RevokedMeanwhile(demand) => {
+                write!(f, "revoked while the token was being issued (demand: {demand})")
+            }
+            ErrorKind::SessionEnded => f.write_str("the session has ended"),
+            ErrorKind::Id(problem) => write!(f, "the identifier {problem}"),
+            ErrorKind::Claims => f.write_str("the claims cannot be part of a token"),
+            ErrorKind::NoSigningKey => f.write_str("no signing key is active"),
+            ErrorKind::Signing => f.write_str("the token could not be signed"),
+            ErrorKind::TaskEnded => f.write_str("the background task has ended"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<InvalidId> for Error {
+    fn from(problem: InvalidId) -> Self {
+        ErrorKind::Id(problem).into()
+    }
+}

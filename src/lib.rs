@@ -1,0 +1,12 @@
+//! Tower middleware that revokes JWTs at once, without a database query per request.
+
+pub mod clock;
+pub mod cutoff;
+pub mod epochs;
+pub mod error;
+pub mod lifetimes;
+pub mod scope;
+mod telemetry;
+pub mod verify;
+
+pub use verify::Rejection;

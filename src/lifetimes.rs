@@ -1,0 +1,68 @@
+//! The longest lives of tokens and sessions: one setting, from which purging and checking follow.
+
+use std::time::Duration;
+
+use crate::error::ConfigError;
+
+/// How long what can be revoked may live, the same in the whole fleet.
+///
+/// Verifiers refuse a token that is meant to live longer, issuers never mint one, and a cut-off
+/// is kept until all it covers has expired. One value for all three is what makes purging safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    access: Duration,
+    session: Duration,
+    leeway: Duration,
+}
+
+impl Lifetimes {
+    /// The longest `exp - iat` of an access token, the longest life of a session from its login,
+    /// and the leeway granted to clocks in `exp`, `nbf` and `iat`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Duration`] if `access` is under a second, `session` is shorter than
+    /// `access`, `leeway` is not shorter than `access`, or one is over a hundred years.
+    pub fn new(access: Duration, session: Duration, leeway: Duration) -> Result<Self, ConfigError> {
+        let refuse = |field, value, problem| Err(ConfigError::Duration { field, value, problem });
+        if access < Duration::from_secs(1) {
+            return refuse("access token lifetime", access, "is under a second");
+        }
+        if session < access {
+            return refuse("session lifetime", session, "is shorter than an access token's");
+        }
+        if leeway >= access {
+            return refuse("leeway", leeway, "is not shorter than an access token's life");
+        }
+        if session > Duration::from_secs(100 * 366 * 86_400) {
+            return refuse("session lifetime", session, "is over a hundred years");
+        }
+        Ok(Self { access, session, leeway })
+    }
+
+    /// The longest `exp - iat` of an access token.
+    pub fn access(&self) -> Duration {
+        self.access
+    }
+
+    /// The longest life of a session.
+    pub fn session(&self) -> Duration {
+        self.session
+    }
+
+    /// The leeway granted to clocks.
+    pub fn leeway(&self) -> Duration {
+        self.leeway
+    }
+}
+
+impl Default for Lifetimes {
+    /// 15 minutes, 60 days, 5 seconds.
+    fn default() -> Self {
+        Self {
+            access: Duration::from_secs(15 * 60),
+            session: Duration::from_secs(60 * 86_400),
+            leeway: Duration::from_secs(5),
+        }
+    }
+}

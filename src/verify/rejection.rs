@@ -1,0 +1,184 @@
+//! Why a request was refused.
+
+use std::time::Duration;
+
+use crate::{
+    cutoff::{Demand, Revoked},
+    scope::InvalidId,
+};
+
+/// Why a request was refused. When in doubt a request is refused, with a reason of its own.
+///
+/// Reasons are data: [`reason`](Rejection::reason) is a stable name for logs and metrics, and
+/// nothing in here holds the token or a part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// The request carries no token.
+    #[error("no access token was presented")]
+    Missing,
+    /// The `Authorization` header is not `Bearer`, one space and a token.
+    #[error("the Authorization header is not a bearer token")]
+    MalformedHeader,
+    /// The request carries more than one token, or more than one `Authorization` header.
+    #[error("more than one access token was presented")]
+    MultipleTokens,
+    /// The token is over the size limit.
+    #[error("the token is too large")]
+    TooLarge,
+    /// The token is not three base64url segments that hold what they should.
+    #[error("the token is malformed: {0}")]
+    Malformed(Malformed),
+    /// The header asks for something that is never trusted: `crit`, `jwk`, `jku`, `zip`, ….
+    #[error("the token's header has the member {0:?}, which is refused")]
+    ForbiddenHeader(&'static str),
+    /// The header's `alg` is unsupported, or not the one of the key.
+    #[error("the token's algorithm is not the key's")]
+    Algorithm,
+    /// The header's `typ` is not one of an access token.
+    #[error("the token's type is not that of an access token")]
+    Type,
+    /// No key has this `kid`, or the token has none and every key does.
+    #[error("the token's key is unknown")]
+    UnknownKey,
+    /// The signature does not verify.
+    #[error("the token's signature does not verify")]
+    Signature,
+    /// No configured issuer has this name.
+    #[error("the token's issuer is unknown")]
+    UnknownIssuer,
+    /// The token is for someone else.
+    #[error("the token is for another audience")]
+    Audience,
+    /// A claim is missing or has a wrong type or value.
+    #[error("the claim {name:?} {problem}")]
+    Claim {
+        /// The claim.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: ClaimProblem,
+    },
+    /// The service's own claims do not fit their type.
+    #[error("the token's claims do not have the expected form")]
+    CustomClaims,
+    /// `exp` has passed.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` lies in the future, beyond the leeway.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `iat` lies in the future, beyond the leeway.
+    #[error("the token was issued in the future")]
+    IssuedInFuture,
+    /// `exp - iat` is over the longest life of an access token.
+    #[error("the token's lifetime is over the maximum")]
+    LifetimeTooLong,
+    /// A cut-off covers the token.
+    #[error("the token was revoked")]
+    Revoked(Revoked),
+    /// The copy of the revocations is older than its bound: nothing can be said about the token.
+    #[error("the copy of the revocations is {age:?} old")]
+    Stale {
+        /// How long ago the copy was known to equal the store.
+        age: Duration,
+    },
+    /// The revocations were not loaded yet: nothing can be said about the token.
+    #[error("the revocations are not loaded yet")]
+    NotLoaded,
+}
+
+/// How a token is malformed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Malformed {
+    /// Not three segments separated by two dots.
+    #[error("it does not have three segments")]
+    Segments,
+    /// A segment is empty.
+    #[error("a segment is empty")]
+    EmptySegment,
+    /// A segment is not canonical, unpadded base64url.
+    #[error("a segment is not base64url")]
+    Base64,
+    /// A segment is not UTF-8.
+    #[error("a segment is not UTF-8")]
+    Utf8,
+    /// A segment is not one JSON object, or a member has a wrong type.
+    #[error("a segment is not the JSON that is expected")]
+    Json,
+    /// A member stands twice in one object.
+    #[error("a member stands twice")]
+    DuplicateMember,
+}
+
+/// What is wrong with a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimProblem {
+    /// It is required and missing.
+    #[error("is missing")]
+    Missing,
+    /// It has a wrong JSON type, or is a number that is no whole number in range.
+    #[error("has a wrong type")]
+    WrongType,
+    /// It contradicts another claim, or stands where it must not.
+    #[error("contradicts the rest of the token")]
+    Contradiction,
+    /// It is an array with too many entries.
+    #[error("has too many entries")]
+    TooMany,
+    /// It is an array with an entry twice.
+    #[error("has an entry twice")]
+    Duplicate,
+    /// It is no valid identifier.
+    #[error("{0}")]
+    Id(InvalidId),
+}
+
+impl Rejection {
+    /// A stable name for logs and metrics, in `snake_case`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::MalformedHeader => "malformed_header",
+            Self::MultipleTokens => "multiple_tokens",
+            Self::TooLarge => "too_large",
+            Self::Malformed(_) => "malformed",
+            Self::ForbiddenHeader(_) => "forbidden_header",
+            Self::Algorithm => "algorithm",
+            Self::Type => "type",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::Audience => "audience",
+            Self::Claim { .. } => "claim",
+            Self::CustomClaims => "custom_claims",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::IssuedInFuture => "issued_in_future",
+            Self::LifetimeTooLong => "lifetime_too_long",
+            Self::Revoked(_) => "revoked",
+            Self::Stale { .. } => "stale",
+            Self::NotLoaded => "not_loaded",
+        }
+    }
+
+    /// What the client has to do; `None` if it should ask again later with the same token.
+    ///
+    /// An expired token asks for a refresh. One that was never good asks for a login. A client
+    /// that holds a refresh token tries it first in any case: only `invalid_grant` is final.
+    pub fn demand(&self) -> Option<Demand> {
+        match self {
+            Self::Revoked(revoked) => Some(revoked.demand),
+            Self::Expired => Some(Demand::Refresh),
+            Self::NotYetValid | Self::IssuedInFuture => Some(Demand::Refresh),
+            Self::Stale { .. } | Self::NotLoaded => None,
+            _ => Some(Demand::Login),
+        }
+    }
+
+    /// Whether it speaks of our own state and not of the token: 503, never 401.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Stale { .. } | Self::NotLoaded)
+    }
+}
