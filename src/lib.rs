@@ -7,6 +7,7 @@ pub mod error;
 pub mod lifetimes;
 pub mod scope;
 pub mod store;
+pub mod sync;
 mod telemetry;
 pub mod verify;
 
