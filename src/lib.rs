@@ -7,6 +7,7 @@ pub mod error;
 pub mod lifetimes;
 pub mod scope;
 mod telemetry;
+pub mod token;
 pub mod verify;
 
-pub use verify::Rejection;
+pub use verify::{NoClaims, Rejection, Verified, Verifier};
