@@ -9,6 +9,7 @@ pub mod scope;
 pub mod store;
 pub mod sync;
 mod telemetry;
+pub mod token;
 pub mod verify;
 
-pub use verify::Rejection;
+pub use verify::{NoClaims, Rejection, Verified, Verifier};
