@@ -6,6 +6,7 @@ pub mod epochs;
 pub mod error;
 pub mod lifetimes;
 pub mod scope;
+pub mod session;
 pub mod store;
 pub mod sync;
 mod telemetry;
