@@ -13,4 +13,7 @@ mod telemetry;
 pub mod token;
 pub mod verify;
 
+pub use cutoff::Demand;
+pub use epochs::Epochs;
+pub use scope::Scope;
 pub use verify::{NoClaims, Rejection, Verified, Verifier};

@@ -3,7 +3,7 @@
 use std::{future::Future, path::Path as FilePath, pin::Pin, sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Row, Sqlite, SqlitePool, Transaction,
+    ConnectOptions, Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
     pool::PoolConnection,
     query,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -82,6 +82,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(WRITE_WAIT);
+        schema::prepare(&mut connect_patiently(&options).await?).await?;
         // One connection: writers of one process queue up here, in order, rather than wake
         // each other in SQLite's busy handler.
         let writer = SqlitePoolOptions::new()
@@ -90,9 +91,6 @@ impl SqliteStore {
             .connect_with(options.clone())
             .await
             .map_err(failed)?;
-        let mut connection = writer.acquire().await.map_err(failed)?;
-        schema::prepare(&mut connection).await?;
-        drop(connection);
         let statements = Arc::default();
         Ok(Self { shared: Arc::new(Shared { options, writer, clock, statements }) })
     }
@@ -133,6 +131,24 @@ impl SqliteStore {
     pub(super) fn count(&self, path: Path) {
         self.shared.statements.count(path);
     }
+}
+
+/// Connects, and asks again while the file is busy: the switch to a write-ahead log, when several
+/// processes make the file at once, does not wait for its lock as everything else does.
+async fn connect_patiently(options: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
+    const SQLITE_BUSY: &str = "5";
+    let attempts = async {
+        loop {
+            match options.connect().await {
+                Err(sqlx::Error::Database(busy)) if busy.code().as_deref() == Some(SQLITE_BUSY) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                done => return done.map_err(failed),
+            }
+        }
+    };
+    let timed_out = |elapsed| Error::new(ErrorKind::StoreTimeout, elapsed);
+    tokio::time::timeout(WRITE_WAIT, attempts).await.map_err(timed_out)?
 }
 
 /// A change under way in a transaction.
