@@ -8,6 +8,7 @@ use sqlx::{
     query,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::watch;
 
 use super::{
     SqliteWatch, failed, schema,
@@ -55,6 +56,8 @@ struct Shared {
     writer: SqlitePool,
     clock: Clock,
     statements: Arc<Statements>,
+    /// Tells the sync of this process at once; it learns of others by looking.
+    revoked: watch::Sender<()>,
 }
 
 impl SqliteStore {
@@ -92,7 +95,15 @@ impl SqliteStore {
             .await
             .map_err(failed)?;
         let statements = Arc::default();
-        Ok(Self { shared: Arc::new(Shared { options, writer, clock, statements }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                options,
+                writer,
+                clock,
+                statements,
+                revoked: watch::Sender::new(()),
+            }),
+        })
     }
 
     /// Takes the write lock, seals what is pending, runs `change`, commits.
@@ -112,7 +123,9 @@ impl SqliteStore {
             let mut writer = Writer::new(transaction, shared.statements.clone(), path, now).await?;
             writer.seal_pending().await?;
             let done = change(&mut writer).await?;
-            writer.commit().await?;
+            if writer.commit().await? {
+                shared.revoked.send_replace(());
+            }
             Ok(done)
         });
         task.await.map_err(|cause| Error::new(ErrorKind::TaskEnded, cause))?
@@ -246,7 +259,7 @@ impl EpochStore for SqliteStore {
 
     async fn watch(&self) -> Result<SqliteWatch, Error> {
         let connection = self.shared.options.connect().await.map_err(failed)?;
-        Ok(SqliteWatch::new(self.clone(), connection))
+        Ok(SqliteWatch::new(self.clone(), connection, self.shared.revoked.subscribe()))
     }
 
     fn statements(&self) -> StatementCounts {

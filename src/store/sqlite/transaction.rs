@@ -28,6 +28,8 @@ pub(super) struct Writer {
     newest: StoreTime,
     /// What the clock row holds.
     written: StoreTime,
+    /// What it held at first.
+    began_at: StoreTime,
 }
 
 impl Writer {
@@ -45,11 +47,13 @@ impl Writer {
             now,
             newest: StoreTime::ZERO,
             written: StoreTime::ZERO,
+            began_at: StoreTime::ZERO,
         };
         let sql = "SELECT newest FROM revocation_clock";
         let row = query(sql).fetch_one(writer.run()).await.map_err(failed)?;
         writer.written = store_time(&row, 0)?;
         writer.newest = writer.written;
+        writer.began_at = writer.written;
         Ok(writer)
     }
 
@@ -63,10 +67,12 @@ impl Writer {
         self.newest
     }
 
-    pub(super) async fn commit(mut self) -> Result<(), Error> {
+    /// Commits, and says whether anything was revoked or cleared.
+    pub(super) async fn commit(mut self) -> Result<bool, Error> {
         self.write_newest().await?;
         self.statements.count(self.path);
-        self.transaction.commit().await.map_err(failed)
+        self.transaction.commit().await.map_err(failed)?;
+        Ok(self.newest > self.began_at)
     }
 
     /// Writes `newest` into the clock row, if it has moved.

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use sqlx::{Row, SqliteConnection, query, query_scalar};
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     SqliteStore, failed,
@@ -24,11 +25,17 @@ pub struct SqliteWatch {
     /// `PRAGMA data_version` as last seen. It changes with every commit of another connection,
     /// and means nothing on another connection: this one is pinned.
     data_version: Option<i64>,
+    /// Revocations through the store's handles in this process.
+    revoked: watch::Receiver<()>,
 }
 
 impl SqliteWatch {
-    pub(super) fn new(store: SqliteStore, connection: SqliteConnection) -> Self {
-        Self { store, connection, data_version: None }
+    pub(super) fn new(
+        store: SqliteStore,
+        connection: SqliteConnection,
+        revoked: watch::Receiver<()>,
+    ) -> Self {
+        Self { store, connection, data_version: None, revoked }
     }
 
     /// Seals pending requests, if there are any.
@@ -87,7 +94,10 @@ impl Watch for SqliteWatch {
 
     async fn hint(&mut self) -> Result<(), Error> {
         loop {
-            tokio::time::sleep(LOOK_INTERVAL).await;
+            // Those of this process are told at once; the rest is asked after.
+            if let Ok(changed) = timeout(LOOK_INTERVAL, self.revoked.changed()).await {
+                return changed.map_err(|gone| Error::new(ErrorKind::TaskEnded, gone));
+            }
             self.store.count(Path::Sync);
             let seen: i64 = query_scalar("PRAGMA data_version")
                 .fetch_one(&mut self.connection)
