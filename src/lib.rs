@@ -1,13 +1,17 @@
 //! Tower middleware that revokes JWTs at once, without a database query per request.
 
+#[cfg(feature = "axum")]
+pub mod axum;
 pub mod clock;
 pub mod cutoff;
 pub mod epochs;
 pub mod error;
+pub mod layer;
 pub mod lifetimes;
 pub mod scope;
 mod telemetry;
 pub mod token;
 pub mod verify;
 
+pub use layer::RevocationLayer;
 pub use verify::{NoClaims, Rejection, Verified, Verifier};

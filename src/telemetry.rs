@@ -16,3 +16,11 @@ pub(crate) fn refused(rejection: &crate::verify::Rejection) {
     tracing::debug!(reason = rejection.reason(), %rejection, "request refused");
     let _ = rejection;
 }
+
+/// A handler asked for what no layer provides: the service is built wrongly.
+#[cfg(feature = "axum")]
+pub(crate) fn misconfigured(problem: &crate::axum::MissingLayer) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(%problem, "service misconfigured");
+    let _ = problem;
+}
