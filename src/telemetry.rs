@@ -56,3 +56,11 @@ pub(crate) fn purged(forgotten: usize, deleted: u64) {
     tracing::debug!(forgotten, deleted, "purged cut-offs");
     let _ = (forgotten, deleted);
 }
+
+/// A handler asked for what no layer provides: the service is built wrongly.
+#[cfg(feature = "axum")]
+pub(crate) fn misconfigured(problem: &crate::axum::MissingLayer) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(%problem, "service misconfigured");
+    let _ = problem;
+}
