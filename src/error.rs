@@ -118,6 +118,9 @@ pub enum KeyProblem {
     /// `use` is not `sig`, or `key_ops` does not hold `verify`.
     #[error("the key is not for signatures")]
     NotForSignatures,
+    /// A key that should be public holds the private half: whoever reads it can sign.
+    #[error("the key holds its private half")]
+    PrivateHalf,
     /// A JWK without `alg`, or with one that is not supported.
     #[error("the key names no supported algorithm")]
     Algorithm,

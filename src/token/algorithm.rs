@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, KeyProblem};
 
 /// A signature algorithm of [RFC 7518, section 3.1](https://www.rfc-editor.org/rfc/rfc7518#section-3.1)
 /// or [RFC 8037](https://www.rfc-editor.org/rfc/rfc8037).
@@ -38,14 +38,26 @@ pub enum Algorithm {
     EdDSA,
 }
 
-/// The type of key an algorithm needs.
+/// The type of a key, with its curve where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyType {
+    /// A shared secret (`oct`).
     Secret,
+    /// `RSA`.
     Rsa,
+    /// `EC`.
+    Ec(Curve),
+    /// `OKP`.
+    Okp(Curve),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Curve {
     P256,
     P384,
     Ed25519,
+    /// One that no algorithm of ours uses.
+    Other,
 }
 
 impl Algorithm {
@@ -88,14 +100,26 @@ impl Algorithm {
         Self::ALL.iter().copied().find(|algorithm| algorithm.as_str() == name)
     }
 
+    /// The type of key it needs.
     pub(super) fn key_type(self) -> KeyType {
         match self {
             Self::HS256 | Self::HS384 | Self::HS512 => KeyType::Secret,
             Self::RS256 | Self::RS384 | Self::RS512 => KeyType::Rsa,
             Self::PS256 | Self::PS384 | Self::PS512 => KeyType::Rsa,
-            Self::ES256 => KeyType::P256,
-            Self::ES384 => KeyType::P384,
-            Self::EdDSA => KeyType::Ed25519,
+            Self::ES256 => KeyType::Ec(Curve::P256),
+            Self::ES384 => KeyType::Ec(Curve::P384),
+            Self::EdDSA => KeyType::Okp(Curve::Ed25519),
+        }
+    }
+
+    /// Whether a key of the type `found` is one for it.
+    pub(super) fn fits(self, found: KeyType) -> Result<(), KeyProblem> {
+        match (self.key_type(), found) {
+            (wanted, found) if wanted == found => Ok(()),
+            (KeyType::Ec(_), KeyType::Ec(_)) | (KeyType::Okp(_), KeyType::Okp(_)) => {
+                Err(KeyProblem::CurveMismatch)
+            }
+            _ => Err(KeyProblem::TypeMismatch),
         }
     }
 

@@ -1,52 +1,251 @@
-//! x
-use super::Algorithm;
-use crate::error::ConfigError;
+//! Keys that verify.
 
-/// A key that verifies.
+use std::{fmt, sync::Arc};
+
+use super::{
+    Algorithm,
+    algorithm::KeyType,
+    backend::{keys::PublicBytes, signature::Verifying},
+    default_backend, der, jwk, pem,
+};
+use crate::{
+    error::{ConfigError, KeyProblem},
+    token::CryptoBackend,
+};
+
+/// The shortest HMAC secret, in bytes.
+const MIN_SECRET_BYTES: usize = 32;
+
+/// A key that verifies signatures of one [`Algorithm`], and whose strength was checked.
+///
+/// Cheap to clone. Debug shows neither the key nor a part of it.
 #[derive(Clone)]
 pub struct VerifyingKey {
     algorithm: Algorithm,
-    kid: Option<String>,
+    kid: Option<Arc<str>>,
+    material: Arc<Material>,
 }
 
-impl std::fmt::Debug for VerifyingKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("VerifyingKey").finish_non_exhaustive()
-    }
+struct Material {
+    verifying: Verifying,
+    public: Public,
+}
+
+/// What a key consists of, as far as it may be published.
+#[derive(PartialEq, Eq)]
+pub(super) enum Public {
+    Secret,
+    Rsa {
+        modulus: Box<[u8]>,
+        exponent: Box<[u8]>,
+    },
+    /// Uncompressed: 4, x, y.
+    Ec(Box<[u8]>),
+    Ed25519([u8; 32]),
 }
 
 impl VerifyingKey {
-    /// HMAC.
+    /// A shared secret for HS256, HS384 or HS512.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`]: [`ShortSecret`](KeyProblem::ShortSecret) under 32 bytes
+    /// ([RFC 7518, section 3.2](https://www.rfc-editor.org/rfc/rfc7518#section-3.2)),
+    /// [`SecretIsPublicKey`](KeyProblem::SecretIsPublicKey) if it is a public key or a
+    /// certificate, [`TypeMismatch`](KeyProblem::TypeMismatch) for another algorithm.
     pub fn hmac(algorithm: Algorithm, secret: &[u8]) -> Result<Self, ConfigError> {
-        let _ = secret;
-        Ok(Self { algorithm, kid: None })
+        Self::from_secret(algorithm, secret).map_err(nameless)
     }
-    /// PEM.
+
+    /// A public key in PEM: `PUBLIC KEY` (SPKI) or `RSA PUBLIC KEY` (PKCS#1), one block.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`]: the key is malformed, weak, private, or of another algorithm's type.
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
-        let _ = pem;
-        Ok(Self { algorithm, kid: None })
+        Self::read_pem(algorithm, pem).map_err(nameless)
     }
-    /// JWK.
+
+    /// A JWK ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)) with its `kid`.
+    ///
+    /// `alg` may be left out where `crv` tells it. `use` must be `sig` and `key_ops` hold
+    /// `verify`, where they stand.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`]: the key is malformed, weak, private, for encryption, or of a type
+    /// that is not supported.
     pub fn from_jwk(jwk: &str) -> Result<Self, ConfigError> {
-        let _ = jwk;
-        Ok(Self { algorithm: Algorithm::ES256, kid: None })
+        jwk::parse(jwk)
     }
-    /// kid.
+
+    /// The key under this id. A token names it in its header.
     #[must_use]
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
-        self.kid = Some(kid.into());
+        self.kid = Some(kid.into().into());
         self
     }
-    /// kid.
+
+    /// Its id. Without one, it verifies tokens that have none.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
-    /// alg.
+
+    /// The one algorithm it is for.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
-    /// JWK.
+
+    /// The public key as a JWK, with `alg`, `use` and its `kid`; `None` for a secret.
     pub fn to_jwk(&self) -> Option<serde_json::Value> {
-        None
+        let mut members = jwk::members(&self.material.public, self.algorithm)?;
+        members.insert("alg".to_owned(), self.algorithm.as_str().into());
+        members.insert("use".to_owned(), "sig".into());
+        if let Some(kid) = self.kid() {
+            members.insert("kid".to_owned(), kid.into());
+        }
+        Some(members.into())
     }
+
+    // ---- what the rest of the module makes and asks ----
+
+    pub(super) fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, KeyProblem> {
+        algorithm.fits(KeyType::Secret)?;
+        // Anybody could sign with it (CVE-2015-9235 and its many successors).
+        let holds_pem = secret.windows(pem::BEGIN.len()).any(|text| text == pem::BEGIN.as_bytes());
+        if holds_pem || der::is_public(secret.trim_ascii()) {
+            return Err(KeyProblem::SecretIsPublicKey);
+        }
+        if secret.len() < MIN_SECRET_BYTES {
+            return Err(KeyProblem::ShortSecret);
+        }
+        Ok(Self::make(algorithm, Verifying::secret(secret), Public::Secret))
+    }
+
+    pub(super) fn from_rsa(
+        algorithm: Algorithm,
+        modulus: &[u8],
+        exponent: &[u8],
+    ) -> Result<Self, KeyProblem> {
+        algorithm.fits(KeyType::Rsa)?;
+        let modulus = der::without_leading_zeros(modulus);
+        let exponent = der::without_leading_zeros(exponent);
+        if !(2048..=8192).contains(&bits(modulus)) {
+            return Err(KeyProblem::RsaModulus);
+        }
+        // 33 bits are what the libraries take; more would only make verifying slow.
+        let odd = exponent.last().is_some_and(|byte| byte % 2 == 1);
+        if !odd || exponent == [1] || bits(exponent) > 33 {
+            return Err(KeyProblem::RsaExponent);
+        }
+        let public = Public::Rsa { modulus: modulus.into(), exponent: exponent.into() };
+        Self::make(algorithm, Verifying::rsa(modulus, exponent), public).checked()
+    }
+
+    /// `point` as it stands in SPKI: uncompressed for EC, the bare 32 bytes for Ed25519.
+    pub(super) fn from_point(
+        algorithm: Algorithm,
+        found: KeyType,
+        point: &[u8],
+    ) -> Result<Self, KeyProblem> {
+        algorithm.fits(found)?;
+        let coordinate = match algorithm {
+            Algorithm::ES256 => 32,
+            Algorithm::ES384 => 48,
+            _ => {
+                let x: [u8; 32] = point.try_into().map_err(|_| KeyProblem::Malformed)?;
+                return Self::make(algorithm, Verifying::ed25519(&x), Public::Ed25519(x)).checked();
+            }
+        };
+        if point.len() != 1 + 2 * coordinate || point[0] != 4 {
+            return Err(KeyProblem::Malformed);
+        }
+        Self::make(algorithm, Verifying::ec(point), Public::Ec(point.into())).checked()
+    }
+
+    fn read_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyProblem> {
+        let (label, bytes) = pem::decode(pem).ok_or(KeyProblem::Malformed)?;
+        let key = match label {
+            "PUBLIC KEY" => der::spki(&bytes),
+            "RSA PUBLIC KEY" => der::pkcs1_public(&bytes),
+            label if label.ends_with("PRIVATE KEY") => return Err(KeyProblem::PrivateHalf),
+            _ => None,
+        };
+        match key.ok_or(KeyProblem::Malformed)? {
+            der::PublicKey::Rsa { modulus, exponent } => {
+                Self::from_rsa(algorithm, modulus, exponent)
+            }
+            der::PublicKey::Point(found, point) => Self::from_point(algorithm, found, point),
+        }
+    }
+
+    fn make(algorithm: Algorithm, verifying: Verifying, public: Public) -> Self {
+        Self { algorithm, kid: None, material: Arc::new(Material { verifying, public }) }
+    }
+
+    /// Refuses at once what the library could never verify with. Without a library nothing can be
+    /// built on the key either.
+    fn checked(self) -> Result<Self, KeyProblem> {
+        match default_backend() {
+            Ok(backend) => self.check(backend).map(|()| self),
+            Err(_) => Ok(self),
+        }
+    }
+
+    /// Whether this library can verify with it.
+    fn check(&self, backend: CryptoBackend) -> Result<(), KeyProblem> {
+        let bytes = match &self.material.public {
+            Public::Rsa { modulus, .. } => PublicBytes::Modulus(modulus),
+            Public::Ec(point) => PublicBytes::Point(point),
+            Public::Secret | Public::Ed25519(_) => PublicBytes::Opaque,
+        };
+        backend.check(self.algorithm, &self.material.verifying, bytes)
+    }
+
+    /// Whether this library can verify with it, as whoever builds a verifier asks.
+    pub(crate) fn usable_with(&self, backend: CryptoBackend) -> Result<(), ConfigError> {
+        self.check(backend).map_err(|problem| problem_of(self.kid(), problem))
+    }
+
+    /// Whether `signature` is this key's over `message`.
+    pub(crate) fn verifies(
+        &self,
+        backend: CryptoBackend,
+        message: &[u8],
+        signature: &Vec<u8>,
+    ) -> bool {
+        backend.verifies(self.algorithm, &self.material.verifying, message, signature)
+    }
+
+    pub(super) fn public(&self) -> &Public {
+        &self.material.public
+    }
+
+    pub(super) fn is_secret(&self) -> bool {
+        self.material.public == Public::Secret
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyingKey")
+            .field("algorithm", &self.algorithm)
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How many bits a big-endian number without leading zeros has.
+fn bits(number: &[u8]) -> usize {
+    let unused = number.first().map_or(0, |first| first.leading_zeros());
+    number.len() * 8 - unused as usize
+}
+
+/// What went wrong with the key `kid`.
+pub(super) fn problem_of(kid: Option<&str>, problem: KeyProblem) -> ConfigError {
+    ConfigError::Key { kid: kid.unwrap_or("(no kid)").to_owned(), problem }
+}
+
+pub(super) fn nameless(problem: KeyProblem) -> ConfigError {
+    problem_of(None, problem)
 }

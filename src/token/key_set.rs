@@ -1,23 +1,151 @@
-//! x
-use super::VerifyingKey;
+//! The keys of one issuer.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use super::{Algorithm, CryptoBackend, Problem, VerifyingKey, jwk, key::nameless};
 use crate::error::ConfigError;
 
-/// The keys of one issuer.
+/// The keys of one issuer, each found by its `kid`. Cheap to clone.
+///
+/// A token is held against exactly one key, the one it names. A token without `kid` is held
+/// against the key without `kid` for its algorithm, and no token is ever tried on several keys.
+///
+/// ```
+/// use tower_revocation::token::{Algorithm, KeySet, SigningKey};
+///
+/// # fn main() -> Result<(), tower_revocation::error::ConfigError> {
+/// let (old, new) = (SigningKey::generate(Algorithm::EdDSA)?, SigningKey::generate(Algorithm::ES256)?);
+/// let keys = KeySet::new([old.verifying_key(), new.verifying_key()])?;
+///
+/// // What others need to verify our tokens: the public halves.
+/// let jwks = keys.to_jwks().to_string();
+/// let (_theirs, skipped) = KeySet::from_jwks(&jwks)?;
+/// assert!(skipped.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct KeySet {
-    keys: std::sync::Arc<[VerifyingKey]>,
+    keys: Arc<HashMap<Name, VerifyingKey>>,
 }
+
+/// By what a key is found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Name {
+    Kid(String),
+    Nameless(Algorithm),
+}
+
 impl KeySet {
-    /// New.
+    /// A set of these keys.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Missing`] without a key, [`ConfigError::DuplicateKid`] if two have the same
+    /// `kid`, or two of one algorithm have none, [`ConfigError::MixedKeySet`] if there are secrets
+    /// and public keys.
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, ConfigError> {
-        Ok(Self { keys: keys.into_iter().collect() })
+        let mut set = HashMap::new();
+        for key in keys {
+            add(&mut set, key)?;
+        }
+        if set.is_empty() {
+            return Err(ConfigError::Missing { field: "keys" });
+        }
+        Ok(Self { keys: Arc::new(set) })
     }
-    /// JWKS.
+
+    /// A JWK set ([RFC 7517, section 5](https://www.rfc-editor.org/rfc/rfc7517#section-5)).
+    ///
+    /// One bad key never spoils the set: it is skipped and its problem returned with the set. Of
+    /// two keys with one `kid` the first stays; secrets among public keys are skipped.
+    ///
+    /// # Errors
+    ///
+    /// The text is no JWK set, or holds no key that can be used: then the first problem found.
     pub fn from_jwks(jwks: &str) -> Result<(Self, Vec<ConfigError>), ConfigError> {
-        VerifyingKey::from_jwk(jwks).and_then(|key| Self::new([key])).map(|set| (set, Vec::new()))
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+        for text in jwk::split(jwks).map_err(nameless)? {
+            match jwk::parse(text) {
+                Ok(key) => keys.push(key),
+                Err(problem) => skipped.push(problem),
+            }
+        }
+        // In a set with public keys a secret is the odd one, wherever it stands.
+        if keys.iter().any(|key| !key.is_secret()) {
+            let all = keys.len();
+            keys.retain(|key| !key.is_secret());
+            skipped.extend((keys.len()..all).map(|_| ConfigError::MixedKeySet));
+        }
+        let mut set = HashMap::new();
+        for key in keys {
+            if let Err(problem) = add(&mut set, key) {
+                skipped.push(problem);
+            }
+        }
+        if set.is_empty() {
+            let first = (!skipped.is_empty()).then(|| skipped.swap_remove(0));
+            return Err(first.unwrap_or(ConfigError::Missing { field: "keys" }));
+        }
+        Ok((Self { keys: Arc::new(set) }, skipped))
     }
-    /// JWKS.
+
+    /// The public keys as a JWK set, in the order of their ids. Secrets are left out.
     pub fn to_jwks(&self) -> serde_json::Value {
-        serde_json::json!({ "keys": self.keys.iter().filter_map(VerifyingKey::to_jwk).collect::<Vec<_>>() })
+        let mut keys: Vec<&VerifyingKey> = self.keys.values().collect();
+        keys.sort_unstable_by_key(|key| (key.kid(), key.algorithm()));
+        let keys: Vec<_> = keys.into_iter().filter_map(VerifyingKey::to_jwk).collect();
+        serde_json::json!({ "keys": keys })
+    }
+
+    /// The one key for a token with this header.
+    pub(crate) fn find(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<&VerifyingKey, Problem> {
+        let name = match kid {
+            Some(kid) => Name::Kid(kid.to_owned()),
+            None => Name::Nameless(algorithm),
+        };
+        let key = self.keys.get(&name).ok_or_else(|| {
+            let nameless = |name: &Name| matches!(name, Name::Nameless(_));
+            if kid.is_none() && self.keys.keys().any(nameless) {
+                Problem::Algorithm
+            } else {
+                Problem::UnknownKey
+            }
+        })?;
+        if key.algorithm() != algorithm {
+            return Err(Problem::Algorithm);
+        }
+        Ok(key)
+    }
+
+    /// Whether this library can verify with every key.
+    pub(crate) fn usable_with(&self, backend: CryptoBackend) -> Result<(), ConfigError> {
+        self.keys.values().try_for_each(|key| key.usable_with(backend))
+    }
+}
+
+fn add(set: &mut HashMap<Name, VerifyingKey>, key: VerifyingKey) -> Result<(), ConfigError> {
+    if set.values().next().is_some_and(|other| other.is_secret() != key.is_secret()) {
+        return Err(ConfigError::MixedKeySet);
+    }
+    let name = match key.kid() {
+        Some(kid) => Name::Kid(kid.to_owned()),
+        None => Name::Nameless(key.algorithm()),
+    };
+    match set.entry(name) {
+        Entry::Vacant(place) => {
+            place.insert(key);
+            Ok(())
+        }
+        Entry::Occupied(_) => {
+            Err(ConfigError::DuplicateKid { kid: key.kid().unwrap_or("(no kid)").to_owned() })
+        }
     }
 }

@@ -1,15 +1,46 @@
 //! Tokens: bytes to claims and back. Pure: no clock, no store, no request.
+//!
+//! A token is a JWS in compact form: `header.payload.signature`. On the way in, each step refuses
+//! what the next one would have to be careful about, and the work of each is bounded by the size
+//! that the first one checks:
+//!
+//! 1. `jws` splits the three segments and decodes their base64url, in its only spelling;
+//! 2. `json` reads an object and refuses a member that stands twice, at any depth;
+//! 3. `header` accepts an algorithm of ours and none of the members that would choose a key or a
+//!    transformation;
+//! 4. [`KeySet`] finds the one key that the header names, and `backend` checks the signature;
+//! 5. `claims` reads the registered claims, each with the one type it may have.
+//!
+//! On the way out, `encode` writes what comes in that way.
+//!
+//! Keys are checked when they are made ([`VerifyingKey`], [`SigningKey`]): a weak one, or one for
+//! another algorithm, never gets into a set. All that touches a crypto library is in `backend`.
 
 mod algorithm;
 mod backend;
+mod claims;
+mod der;
 mod encode;
+mod header;
+mod json;
+mod jwk;
+mod jws;
 mod key;
 mod key_set;
+mod pem;
+mod problem;
 mod signing;
 
 pub use algorithm::Algorithm;
 pub use backend::CryptoBackend;
+pub(crate) use backend::default_backend;
+pub(crate) use claims::{Claims, Payload};
+#[allow(unused_imports, reason = "the issuer of sessions mints with it")]
 pub(crate) use encode::encode;
+pub(crate) use header::Header;
+pub(crate) use jws::Compact;
 pub use key::VerifyingKey;
 pub use key_set::KeySet;
+pub(crate) use problem::Problem;
+pub use problem::{ClaimProblem, Malformed};
 pub use signing::SigningKey;

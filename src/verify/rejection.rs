@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     cutoff::{Demand, Revoked},
-    scope::InvalidId,
+    token::{ClaimProblem, Malformed, Problem},
 };
 
 /// Why a request was refused. When in doubt a request is refused, with a reason of its own.
@@ -87,54 +87,6 @@ pub enum Rejection {
     NotLoaded,
 }
 
-/// How a token is malformed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Malformed {
-    /// Not three segments separated by two dots.
-    #[error("it does not have three segments")]
-    Segments,
-    /// A segment is empty.
-    #[error("a segment is empty")]
-    EmptySegment,
-    /// A segment is not canonical, unpadded base64url.
-    #[error("a segment is not base64url")]
-    Base64,
-    /// A segment is not UTF-8.
-    #[error("a segment is not UTF-8")]
-    Utf8,
-    /// A segment is not one JSON object, or a member has a wrong type.
-    #[error("a segment is not the JSON that is expected")]
-    Json,
-    /// A member stands twice in one object.
-    #[error("a member stands twice")]
-    DuplicateMember,
-}
-
-/// What is wrong with a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClaimProblem {
-    /// It is required and missing.
-    #[error("is missing")]
-    Missing,
-    /// It has a wrong JSON type, or is a number that is no whole number in range.
-    #[error("has a wrong type")]
-    WrongType,
-    /// It contradicts another claim, or stands where it must not.
-    #[error("contradicts the rest of the token")]
-    Contradiction,
-    /// It is an array with too many entries.
-    #[error("has too many entries")]
-    TooMany,
-    /// It is an array with an entry twice.
-    #[error("has an entry twice")]
-    Duplicate,
-    /// It is no valid identifier.
-    #[error("{0}")]
-    Id(InvalidId),
-}
-
 impl Rejection {
     /// A stable name for logs and metrics, in `snake_case`.
     pub fn reason(&self) -> &'static str {
@@ -180,5 +132,18 @@ impl Rejection {
     /// Whether it speaks of our own state and not of the token: 503, never 401.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Stale { .. } | Self::NotLoaded)
+    }
+}
+
+impl From<Problem> for Rejection {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::TooLarge => Self::TooLarge,
+            Problem::Malformed(how) => Self::Malformed(how),
+            Problem::ForbiddenHeader(name) => Self::ForbiddenHeader(name),
+            Problem::Algorithm => Self::Algorithm,
+            Problem::UnknownKey => Self::UnknownKey,
+            Problem::Claim { name, problem } => Self::Claim { name, problem },
+        }
     }
 }

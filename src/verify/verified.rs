@@ -4,84 +4,169 @@ use std::{fmt, sync::Arc};
 
 use serde::Deserialize;
 
-use crate::{cutoff::Stamp, scope::Scope};
+use crate::{
+    cutoff::Stamp,
+    scope::{Scope, ScopeKind, ScopeRef},
+    token::Claims,
+};
 
-/// The proof that a token was checked, with what it says.
+/// The proof that a token was checked, and what it says.
+///
+/// Only a [`Verifier`](super::Verifier) makes one, so a function that takes it needs no check of
+/// its own. It speaks of the moment of the check: a long-lived connection asks again.
+///
+/// Cheap to clone. It does not hold the token, and Debug shows no claims.
 pub struct Verified<C = NoClaims> {
     inner: Arc<Inner<C>>,
 }
+
 struct Inner<C> {
+    issuer: Arc<str>,
+    /// With the issuer's prefix in front of every identifier that names a scope.
+    registered: Claims,
+    /// The length of that prefix.
+    prefix: usize,
+    stamp: Stamp,
     claims: C,
 }
+
+impl<C> Verified<C> {
+    /// For the verifier alone. The identifiers were checked with the prefix in front.
+    pub(super) fn new(
+        issuer: Arc<str>,
+        prefix: &str,
+        mut registered: Claims,
+        stamp: Stamp,
+        claims: C,
+    ) -> Self {
+        if !prefix.is_empty() {
+            let ids = std::iter::once(&mut registered.subject)
+                .chain(&mut registered.session)
+                .chain(&mut registered.token_id)
+                .chain(&mut registered.groups);
+            for id in ids {
+                id.insert_str(0, prefix);
+            }
+        }
+        let prefix = prefix.len();
+        Self { inner: Arc::new(Inner { issuer, registered, prefix, stamp, claims }) }
+    }
+
+    /// Whom the token speaks for: `sub`, without the issuer's prefix.
+    pub fn subject(&self) -> &str {
+        self.bare(&self.inner.registered.subject)
+    }
+
+    /// Who issued it: `iss`.
+    pub fn issuer(&self) -> &str {
+        &self.inner.issuer
+    }
+
+    /// The session it belongs to: `sid`.
+    pub fn session(&self) -> Option<&str> {
+        self.inner.registered.session.as_deref().map(|id| self.bare(id))
+    }
+
+    /// Its own id: `jti`.
+    pub fn token_id(&self) -> Option<&str> {
+        self.inner.registered.token_id.as_deref().map(|id| self.bare(id))
+    }
+
+    /// The client it was issued to: `client_id`.
+    pub fn client_id(&self) -> Option<&str> {
+        self.inner.registered.client_id.as_deref()
+    }
+
+    /// The groups: see [`IssuerRules::groups_claim`](super::IssuerRules::groups_claim).
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.inner.registered.groups.iter().map(|id| self.bare(id))
+    }
+
+    /// The permissions: the words of the claim `scope`
+    /// ([RFC 8693, section 4.2](https://www.rfc-editor.org/rfc/rfc8693#section-4.2)).
+    pub fn permissions(&self) -> impl Iterator<Item = &str> {
+        let scope = self.inner.registered.scope.as_deref().unwrap_or_default();
+        scope.split(' ').filter(|permission| !permission.is_empty())
+    }
+
+    /// Whom it is for: `aud`, of which one entry at least is ours.
+    pub fn audience(&self) -> impl Iterator<Item = &str> {
+        self.inner.registered.audience.iter().map(String::as_str)
+    }
+
+    /// Which revocations it has seen.
+    pub fn stamp(&self) -> Stamp {
+        self.inner.stamp
+    }
+
+    /// When it was issued: `iat`, in whole seconds since 1970.
+    pub fn issued_at(&self) -> u64 {
+        self.inner.registered.issued_at
+    }
+
+    /// When it expires: `exp`, in whole seconds since 1970.
+    pub fn expires_at(&self) -> u64 {
+        self.inner.registered.expires_at
+    }
+
+    /// When the user proved who it is: `auth_time`, in whole seconds since 1970.
+    pub fn auth_time(&self) -> Option<u64> {
+        self.inner.registered.auth_time
+    }
+
+    /// When the session was logged in: `oat`, in whole seconds since 1970. Tokens of this crate
+    /// keep it over renewals.
+    pub fn logged_in_at(&self) -> Option<u64> {
+        self.inner.registered.logged_in_at
+    }
+
+    /// The scopes whose cut-offs cover it, with the issuer's prefix, and without `Everyone`, which
+    /// covers every token.
+    ///
+    /// Revoking one of them refuses the token from then on.
+    pub fn scopes(&self) -> Vec<Scope> {
+        let scope = |scope: ScopeRef<'_>| Scope::new(scope.kind, scope.subject);
+        self.scope_refs()
+            .map(|found| scope(found).expect("the verifier checks identifiers with their prefix"))
+            .collect()
+    }
+
+    /// The same without allocation.
+    pub(crate) fn scope_refs(&self) -> impl Iterator<Item = ScopeRef<'_>> {
+        let Claims { subject, session, token_id, groups, .. } = &self.inner.registered;
+        std::iter::once((ScopeKind::User, subject))
+            .chain(session.iter().map(|id| (ScopeKind::Session, id)))
+            .chain(token_id.iter().map(|id| (ScopeKind::Token, id)))
+            .chain(groups.iter().map(|id| (ScopeKind::Group, id)))
+            .map(|(kind, subject)| ScopeRef { kind, subject })
+    }
+
+    /// The service's own claims.
+    pub fn claims(&self) -> &C {
+        &self.inner.claims
+    }
+
+    fn bare<'a>(&self, id: &'a str) -> &'a str {
+        &id[self.inner.prefix..]
+    }
+}
+
 impl<C> Clone for Verified<C> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
     }
 }
+
 impl<C> fmt::Debug for Verified<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verified").finish_non_exhaustive()
-    }
-}
-impl<C> Verified<C> {
-    /// `sub`.
-    pub fn subject(&self) -> &str {
-        ""
-    }
-    /// `iss`.
-    pub fn issuer(&self) -> &str {
-        ""
-    }
-    /// `sid`.
-    pub fn session(&self) -> Option<&str> {
-        None
-    }
-    /// `jti`.
-    pub fn token_id(&self) -> Option<&str> {
-        None
-    }
-    /// `client_id`.
-    pub fn client_id(&self) -> Option<&str> {
-        None
-    }
-    /// Groups.
-    pub fn groups(&self) -> impl Iterator<Item = &str> {
-        [].into_iter()
-    }
-    /// Scope.
-    pub fn permissions(&self) -> impl Iterator<Item = &str> {
-        [].into_iter()
-    }
-    /// Audience.
-    pub fn audience(&self) -> impl Iterator<Item = &str> {
-        [].into_iter()
-    }
-    /// Stamp.
-    pub fn stamp(&self) -> Stamp {
-        Stamp::from_micros(1)
-    }
-    /// `iat`.
-    pub fn issued_at(&self) -> u64 {
-        0
-    }
-    /// `exp`.
-    pub fn expires_at(&self) -> u64 {
-        0
-    }
-    /// `auth_time`.
-    pub fn auth_time(&self) -> Option<u64> {
-        None
-    }
-    /// Scopes.
-    pub fn scopes(&self) -> Vec<Scope> {
-        Vec::new()
-    }
-    /// Claims.
-    pub fn claims(&self) -> &C {
-        &self.inner.claims
+        f.debug_struct("Verified")
+            .field("issuer", &self.inner.issuer)
+            .field("stamp", &self.inner.stamp)
+            .field("expires_at", &self.expires_at())
+            .finish_non_exhaustive()
     }
 }
 
-/// For services that need no claims of their own: it is read from any object.
+/// No claims of the service's own: read from any object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct NoClaims {}

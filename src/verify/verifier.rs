@@ -1,76 +1,177 @@
-//! The check.
+//! The check of a token: the steps, in their order.
 
-use std::sync::Arc;
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
-use super::{IssuerRules, Rejection, Verified};
+use super::{
+    IssuerRules, Rejection, Verified, VerifierBuilder,
+    judge::{self, Now},
+};
 use crate::{
     clock::Reading,
-    epochs::Epochs,
+    epochs::{Epochs, Freshness},
     error::ConfigError,
-    token::{CryptoBackend, KeySet},
+    token::{Compact, CryptoBackend, Header, KeySet, Payload},
 };
 
-/// Checks tokens.
-#[derive(Clone, Debug)]
+/// Checks tokens. Cheap to clone; all clones share keys and epochs.
+///
+/// A check waits for nothing: no lock, no await, no database.
+///
+/// ```
+/// use tower_revocation::{
+///     NoClaims, Rejection, Verifier,
+///     epochs::Epochs,
+///     token::{Algorithm, KeySet, SigningKey},
+///     verify::{IssuerRules, Malformed},
+/// };
+///
+/// # fn main() -> Result<(), tower_revocation::error::ConfigError> {
+/// let key = SigningKey::generate(Algorithm::EdDSA)?;
+/// let epochs = Epochs::new();
+/// let verifier = Verifier::builder(epochs.clone())
+///     .issuer(
+///         IssuerRules::new("https://id.example", KeySet::new([key.verifying_key()])?)
+///             .audience("https://api.example"),
+///     )
+///     .build()?;
+///
+/// let refused = verifier.verify::<NoClaims>(b"no token").unwrap_err();
+/// assert_eq!(refused, Rejection::Malformed(Malformed::Segments));
+///
+/// // An issuer must say whom its tokens are for.
+/// let anyone = IssuerRules::new("https://id.example", KeySet::new([key.verifying_key()])?);
+/// assert!(Verifier::builder(epochs).issuer(anyone).build().is_err());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
 pub struct Verifier {
-    shared: Arc<Epochs>,
+    shared: Arc<Shared>,
 }
+
+struct Shared {
+    epochs: Epochs,
+    backend: CryptoBackend,
+    max_token_bytes: usize,
+    issuers: HashMap<Arc<str>, Issuer>,
+}
+
+/// An issuer, its rules checked.
+pub(super) struct Issuer {
+    pub(super) name: Arc<str>,
+    pub(super) rules: IssuerRules,
+    pub(super) max_lifetime: Duration,
+    /// The keys in force; those in `rules` were the first.
+    pub(super) keys: ArcSwap<KeySet>,
+}
+
 impl Verifier {
-    /// Builder.
+    /// A verifier that judges by `epochs`. Add at least one issuer.
     pub fn builder(epochs: Epochs) -> VerifierBuilder {
-        VerifierBuilder { epochs }
+        VerifierBuilder::new(epochs)
     }
-    /// Checks.
+
+    pub(super) fn new(
+        epochs: Epochs,
+        backend: CryptoBackend,
+        max_token_bytes: usize,
+        issuers: HashMap<Arc<str>, Issuer>,
+    ) -> Self {
+        Self { shared: Arc::new(Shared { epochs, backend, max_token_bytes, issuers }) }
+    }
+
+    /// Checks a token now, by the clock of the epochs.
+    ///
+    /// `C` is read from the payload too, for the service's own claims; [`NoClaims`](super::NoClaims)
+    /// if there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`] says why the token is refused, or why nothing can be said about it now.
     pub fn verify<C: DeserializeOwned>(&self, token: &[u8]) -> Result<Verified<C>, Rejection> {
         self.verify_at(token, self.epochs().clock().now())
     }
-    /// Checks.
+
+    /// Checks a token at `now`, a reading of the epochs' clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Verifier::verify).
     pub fn verify_at<C: DeserializeOwned>(
         &self,
         token: &[u8],
         now: Reading,
     ) -> Result<Verified<C>, Rejection> {
-        let _ = (token, now);
-        Err(Rejection::NotLoaded)
+        let Shared { epochs, backend, max_token_bytes, issuers } = &*self.shared;
+        // First, and used last: a copy that goes stale, or is loaded, in between must not make
+        // this look fresher than what is read below.
+        let freshness = epochs.freshness(now);
+
+        let token = Compact::parse(token, *max_token_bytes)?;
+        let header = Header::parse(&token.header)?;
+        let payload = Payload::parse(&token.payload).map_err(Rejection::Malformed)?;
+        let issuer = issuers.get(&*payload.issuer()?).ok_or(Rejection::UnknownIssuer)?;
+        judge::typ(&issuer.rules.typ, header.typ.as_deref())?;
+        let keys = issuer.keys.load();
+        let key = keys.find(header.kid.as_deref(), header.algorithm)?;
+        if !key.verifies(*backend, token.signed, &token.signature) {
+            return Err(Rejection::Signature);
+        }
+
+        judge::kind(&issuer.rules.typ, &payload)?;
+        let claims = payload.claims(&issuer.rules.groups_claim)?;
+        // Without the store's clock there is no telling whether a token has expired.
+        let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
+        let now = Now { clock, leeway: epochs.lifetimes().leeway() };
+        let stamp = judge::claims(issuer, &claims, now)?;
+        let own = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
+        let prefix = &issuer.rules.subject_prefix;
+        let verified = Verified::new(issuer.name.clone(), prefix, claims, stamp, own);
+
+        match freshness {
+            Freshness::Fresh { .. } => {}
+            Freshness::Stale { age } => return Err(Rejection::Stale { age }),
+            Freshness::NotLoaded => return Err(Rejection::NotLoaded),
+        }
+        match epochs.revoked_in(verified.scope_refs(), stamp) {
+            Some(revoked) => Err(Rejection::Revoked(revoked)),
+            None => Ok(verified),
+        }
     }
-    /// Epochs.
+
+    /// The epochs it judges by.
     pub fn epochs(&self) -> &Epochs {
-        &self.shared
+        &self.shared.epochs
     }
-    /// Keys.
+
+    /// Replaces the keys of the issuer `iss`, at once: a check that starts after this returned
+    /// knows the old ones no more.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::UnknownName`] if there is no such issuer, [`ConfigError::Key`] if the crypto
+    /// library cannot verify with one of the keys. The old keys stay in force then.
     pub fn replace_keys(&self, iss: &str, keys: KeySet) -> Result<(), ConfigError> {
-        let _ = (iss, keys);
+        let issuer = self
+            .shared
+            .issuers
+            .get(iss)
+            .ok_or_else(|| ConfigError::UnknownName { what: "issuer", name: iss.to_owned() })?;
+        keys.usable_with(self.shared.backend)?;
+        issuer.keys.store(Arc::new(keys));
         Ok(())
     }
 }
-/// Builder.
-#[derive(Clone, Debug)]
-pub struct VerifierBuilder {
-    epochs: Epochs,
-}
-impl VerifierBuilder {
-    /// Issuer.
-    #[must_use]
-    pub fn issuer(self, rules: IssuerRules) -> Self {
-        let _ = rules;
-        self
-    }
-    /// Crypto.
-    #[must_use]
-    pub fn crypto(self, backend: CryptoBackend) -> Self {
-        let _ = backend;
-        self
-    }
-    /// Size.
-    #[must_use]
-    pub fn max_token_bytes(self, max: usize) -> Self {
-        let _ = max;
-        self
-    }
-    /// Build.
-    pub fn build(self) -> Result<Verifier, ConfigError> {
-        Ok(Verifier { shared: Arc::new(self.epochs) })
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("issuers", &self.shared.issuers.keys())
+            .field("backend", &self.shared.backend)
+            .field("epochs", &self.shared.epochs)
+            .finish_non_exhaustive()
     }
 }

@@ -4,18 +4,21 @@
 //! without anybody having asked for both: then aws-lc is used. With none, whatever needs a
 //! signature is refused when it is built, not when the first token arrives.
 
+pub(super) mod keys;
 pub(super) mod signature;
 
 use crate::error::ConfigError;
 
 /// A crypto library, as far as its feature is on.
+///
+/// The process-wide default provider of `jsonwebtoken` is neither used nor set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CryptoBackend {
     /// The crate `aws-lc-rs`. Preferred where both are compiled in.
     #[cfg(feature = "aws-lc-rs")]
     AwsLc,
-    /// The pure Rust crates of the RustCrypto project.
+    /// The pure Rust crates of the RustCrypto project. Its RSA keys have at most 4096 bits.
     #[cfg(feature = "rust-crypto")]
     RustCrypto,
 }
@@ -42,4 +45,28 @@ pub(crate) fn default_backend() -> Result<CryptoBackend, ConfigError> {
 /// The choice, apart from the features of this build.
 fn preferred<B: Copy>(compiled_in: &[B]) -> Result<B, ConfigError> {
     compiled_in.first().copied().ok_or(ConfigError::NoCryptoBackend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aws_lc_is_used_where_both_are_on_and_none_is_refused() {
+        for (compiled_in, chosen) in [
+            (&["aws-lc", "rust-crypto"][..], Some("aws-lc")),
+            (&["aws-lc"], Some("aws-lc")),
+            (&["rust-crypto"], Some("rust-crypto")),
+            (&[], None),
+        ] {
+            assert_eq!(preferred(compiled_in).ok(), chosen);
+        }
+        assert!(matches!(preferred::<()>(&[]), Err(ConfigError::NoCryptoBackend)));
+    }
+
+    #[test]
+    #[cfg(feature = "aws-lc-rs")]
+    fn this_build_lists_aws_lc_first() {
+        assert_eq!(default_backend().ok(), Some(CryptoBackend::AwsLc));
+    }
 }

@@ -1,0 +1,142 @@
+//! What the claims mean, once the signature vouches for them. Pure.
+
+use std::time::Duration;
+
+use super::{Rejection, TypPolicy, verifier::Issuer};
+use crate::{
+    clock::as_micros,
+    cutoff::Stamp,
+    scope::Id,
+    token::{ClaimProblem, Claims, Payload},
+};
+
+/// What is now, for the claims that are times.
+#[derive(Clone, Copy)]
+pub(super) struct Now {
+    /// The store's clock, since 1970.
+    pub(super) clock: Duration,
+    pub(super) leeway: Duration,
+}
+
+/// Whether the header's `typ` is that of an access token.
+pub(super) fn typ(policy: &TypPolicy, typ: Option<&str>) -> Result<(), Rejection> {
+    let is =
+        |expected: &str| typ.is_some_and(|typ| short(typ).eq_ignore_ascii_case(short(expected)));
+    let fits = match policy {
+        TypPolicy::AccessToken => is("at+jwt"),
+        TypPolicy::Jwt => typ.is_none() || is("JWT") || is("at+jwt"),
+        TypPolicy::Exactly(expected) => is(expected),
+    };
+    if fits { Ok(()) } else { Err(Rejection::Type) }
+}
+
+/// Whether the payload is that of an ID or refresh token, for issuers whose header does not say.
+pub(super) fn kind(policy: &TypPolicy, payload: &Payload<'_>) -> Result<(), Rejection> {
+    if *policy != TypPolicy::Jwt {
+        return Ok(());
+    }
+    // OpenID Connect Core, sections 2 and 3.3.2.11: claims of ID tokens only.
+    let id_token = ["at_hash", "c_hash", "s_hash", "nonce"].iter().any(|name| payload.has(name));
+    let other = payload.string("typ")?.is_some_and(|typ| {
+        ["ID", "Refresh", "Offline"].iter().any(|kind| typ.eq_ignore_ascii_case(kind))
+    });
+    if id_token || other { Err(Rejection::Type) } else { Ok(()) }
+}
+
+/// Whether the claims are those of a token for us, valid now. Returns its issue stamp.
+pub(super) fn claims(issuer: &Issuer, claims: &Claims, now: Now) -> Result<Stamp, Rejection> {
+    audience(issuer, claims)?;
+    identifiers(issuer, claims)?;
+    let stamp = stamp(issuer, claims)?;
+    times(issuer, claims, now)?;
+    Ok(stamp)
+}
+
+fn audience(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
+    let rules = &issuer.rules;
+    if rules.any_audience {
+        return Ok(());
+    }
+    if claims.audience.is_empty() {
+        return refuse("aud", ClaimProblem::Missing);
+    }
+    if claims.audience.iter().any(|audience| rules.audiences.contains(audience)) {
+        return Ok(());
+    }
+    Err(Rejection::Audience)
+}
+
+/// Whether everything that names a scope is fit to: what cannot be revoked is not accepted.
+fn identifiers(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
+    let rules = &issuer.rules;
+    let check = |name, id: &str| {
+        Id::validate(id)
+            .and_then(|()| match rules.subject_prefix.as_str() {
+                "" => Ok(()),
+                prefix => Id::validate(&[prefix, id].concat()),
+            })
+            .map_err(|problem| Rejection::Claim { name, problem: ClaimProblem::Id(problem) })
+    };
+    check("sub", &claims.subject)?;
+    for (name, id, required) in [
+        ("sid", &claims.session, rules.require_session || rules.store_time),
+        ("jti", &claims.token_id, rules.store_time),
+    ] {
+        match id {
+            Some(id) => check(name, id)?,
+            None if required => return refuse(name, ClaimProblem::Missing),
+            None => {}
+        }
+    }
+    claims.groups.iter().try_for_each(|group| check("groups", group))
+}
+
+fn stamp(issuer: &Issuer, claims: &Claims) -> Result<Stamp, Rejection> {
+    let rules = &issuer.rules;
+    match (rules.store_time, claims.stamp) {
+        (true, Some(stamp)) => Ok(Stamp::from_micros(stamp)),
+        (true, None) => refuse("rvs", ClaimProblem::Missing),
+        // Whoever writes it does not know our store time, and would be above every revocation.
+        (false, Some(_)) => refuse("rvs", ClaimProblem::Contradiction),
+        (false, None) => {
+            let issued_at = claims.issued_at.saturating_mul(1_000_000);
+            Ok(Stamp::from_micros(issued_at.saturating_sub(as_micros(rules.issue_skew))))
+        }
+    }
+}
+
+fn times(issuer: &Issuer, claims: &Claims, now: Now) -> Result<(), Rejection> {
+    let Some(lifetime) = claims.expires_at.checked_sub(claims.issued_at) else {
+        return refuse("iat", ClaimProblem::Contradiction);
+    };
+    if Duration::from_secs(lifetime) > issuer.max_lifetime {
+        return Err(Rejection::LifetimeTooLong);
+    }
+    // Saturating throughout, although a year of four digits cannot overflow: the bound stands in
+    // another file.
+    if now.clock >= Duration::from_secs(claims.expires_at).saturating_add(now.leeway) {
+        return Err(Rejection::Expired);
+    }
+    let latest = now.clock.saturating_add(now.leeway);
+    if claims.not_before.is_some_and(|time| Duration::from_secs(time) > latest) {
+        return Err(Rejection::NotYetValid);
+    }
+    if Duration::from_secs(claims.issued_at) > latest {
+        return Err(Rejection::IssuedInFuture);
+    }
+    Ok(())
+}
+
+/// A media type without `application/`, which may be left out
+/// ([RFC 7515, section 4.1.9](https://www.rfc-editor.org/rfc/rfc7515#section-4.1.9)).
+fn short(typ: &str) -> &str {
+    const PREFIX: &str = "application/";
+    match typ.split_at_checked(PREFIX.len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) => rest,
+        _ => typ,
+    }
+}
+
+fn refuse<T>(name: &'static str, problem: ClaimProblem) -> Result<T, Rejection> {
+    Err(Rejection::Claim { name, problem })
+}
