@@ -1,13 +1,14 @@
 //! The middleware, seen from outside: which service it calls, what it answers, what it passes on.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "common/gate.rs"]
 mod gate;
 
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    fmt,
-    future,
+    fmt, future,
     pin::Pin,
     sync::{
         Arc,
@@ -105,8 +106,9 @@ where
 #[tokio::test]
 async fn calls_the_service_that_was_made_ready() {
     let picky = Picky::default();
-    let mut service =
-        ServiceBuilder::new().layer(RevocationLayer::new(Gate::open().verifier)).service(picky.clone());
+    let mut service = ServiceBuilder::new()
+        .layer(RevocationLayer::new(Gate::open().verifier))
+        .service(picky.clone());
     for _ in 0..2 {
         let request = with_token().body(Empty::<Bytes>::new()).unwrap();
         let response = ready(&mut service).await.call(request).await.unwrap();
@@ -301,10 +303,8 @@ async fn law_5_answers_503_while_nothing_can_be_said() {
 async fn on_rejection_gets_the_reason_as_data() {
     let gate = Gate::open();
     revoke(&gate, Demand::Refresh);
-    let layer = RevocationLayer::new(gate.verifier)
-        .realm("back office")
-        .unwrap()
-        .on_rejection(|refusal| {
+    let layer =
+        RevocationLayer::new(gate.verifier).realm("back office").unwrap().on_rejection(|refusal| {
             let Rejection::Revoked(revoked) = refusal.rejection() else {
                 return refusal.to_response();
             };
