@@ -129,6 +129,10 @@ impl Front {
 
     /// As bytes on a socket.
     async fn send(&self, request: &[u8]) -> Reply {
+        parsed(&self.exchange(request).await)
+    }
+
+    async fn exchange(&self, request: &[u8]) -> Vec<u8> {
         let exchange = async {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
             stream.write_all(request).await.unwrap();
@@ -137,7 +141,7 @@ impl Front {
             let _ = stream.read_to_end(&mut reply).await;
             reply
         };
-        parsed(&tokio::time::timeout(Duration::from_secs(10), exchange).await.unwrap())
+        tokio::time::timeout(Duration::from_secs(10), exchange).await.unwrap()
     }
 
     fn calls(&self) -> usize {
@@ -217,6 +221,15 @@ async fn accepts_request(uri: &str, headers: &[(HeaderName, &[u8])]) {
 #[tokio::test]
 async fn b01_refuses_a_request_without_a_token() {
     refuses(&[], MISSING).await;
+}
+
+#[tokio::test]
+async fn b01_answers_head_without_a_body() {
+    let front = Front::start().await;
+    let request = b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let reply = String::from_utf8(front.exchange(request).await).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 401 ") && reply.ends_with("\r\n\r\n"), "{reply}");
+    front.assert_untouched().await;
 }
 
 #[tokio::test]
