@@ -309,7 +309,6 @@ fn debug_shows_no_key() {
     let signing = SigningKey::hmac(Algorithm::HS256, SECRET).unwrap();
     let set = KeySet::new([secret.clone()]).unwrap();
     let verifier = build(rules(Algorithm::HS256)).unwrap();
-    for debug in [format!("{secret:?}{signing:?}{set:?}{verifier:?}")] {
-        assert!(!debug.contains("0123") && !debug.contains("48, 49"), "{debug}");
-    }
+    let debug = format!("{secret:?}{signing:?}{set:?}{verifier:?}");
+    assert!(!debug.contains("0123") && !debug.contains("48, 49"), "{debug}");
 }

@@ -129,7 +129,7 @@ fn b59_refuses_a_truncated_signature() {
         for length in [1, 16, 31] {
             each(algorithm, BAD, |signature| signature.truncate(length));
         }
-        each(algorithm, BAD, |signature| drop(signature.pop()));
+        each(algorithm, BAD, |signature| signature.truncate(signature.len() - 1));
         let gone = Some(Rejection::Malformed(Malformed::EmptySegment));
         each(algorithm, gone, Vec::clear);
     }
