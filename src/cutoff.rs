@@ -168,6 +168,25 @@ impl CutOff {
         self.reissue_before.max(self.login_before)
     }
 
+    /// What is left of it above `floor`, each part held against its own.
+    #[must_use]
+    pub fn above(self, floor: Self) -> Self {
+        let keep = |part, floor| if part > floor { part } else { StoreTime::ZERO };
+        Self {
+            reissue_before: keep(self.reissue_before, floor.reissue_before),
+            login_before: keep(self.login_before, floor.login_before),
+        }
+    }
+
+    /// The parts of it that lie before the horizons.
+    pub(crate) fn before(self, reissue: StoreTime, login: StoreTime) -> Self {
+        let keep = |part, horizon| if part < horizon { part } else { StoreTime::ZERO };
+        Self {
+            reissue_before: keep(self.reissue_before, reissue),
+            login_before: keep(self.login_before, login),
+        }
+    }
+
     /// What the bearer of a token with `stamp` has to do; `None` if the token stands.
     ///
     /// [`Demand::Login`] outranks [`Demand::Refresh`]: a refresh would be refused.

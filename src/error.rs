@@ -160,6 +160,10 @@ pub enum ErrorKind {
     /// With [`Demand::Login`] the credentials themselves may be older than the revocation: refuse
     /// the login. With [`Demand::Refresh`] the claims may be: read them again with a new ticket.
     RevokedMeanwhile(Demand),
+    /// The transaction that a revocation was requested in has not committed.
+    NotCommitted,
+    /// A revocation requested by plain SQL names no valid scope, and was refused.
+    RefusedRequest,
     /// The session has ended, was revoked, or never was.
     SessionEnded,
     /// An identifier is not fit for a token.
@@ -209,6 +213,10 @@ impl fmt::Display for Error {
             ErrorKind::RevokedMeanwhile(demand) => {
                 write!(f, "revoked while the token was being issued (demand: {demand})")
             }
+            ErrorKind::NotCommitted => {
+                f.write_str("the transaction of the revocation has not committed")
+            }
+            ErrorKind::RefusedRequest => f.write_str("the requested revocation was refused"),
             ErrorKind::SessionEnded => f.write_str("the session has ended"),
             ErrorKind::Id(problem) => write!(f, "the identifier {problem}"),
             ErrorKind::Claims => f.write_str("the claims cannot be part of a token"),

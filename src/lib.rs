@@ -1,13 +1,23 @@
 //! Tower middleware that revokes JWTs at once, without a database query per request.
 
+#[cfg(feature = "axum")]
+pub mod axum;
 pub mod clock;
 pub mod cutoff;
 pub mod epochs;
 pub mod error;
+pub mod layer;
 pub mod lifetimes;
 pub mod scope;
+pub mod session;
+pub mod store;
+pub mod sync;
 mod telemetry;
 pub mod token;
 pub mod verify;
 
+pub use cutoff::Demand;
+pub use epochs::Epochs;
+pub use layer::RevocationLayer;
+pub use scope::Scope;
 pub use verify::{NoClaims, Rejection, Verified, Verifier};

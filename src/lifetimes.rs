@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::ConfigError;
+use crate::{clock::as_micros, cutoff::StoreTime, error::ConfigError};
 
 /// How long what can be revoked may live, the same in the whole fleet.
 ///
@@ -48,6 +48,18 @@ impl Lifetimes {
     /// The longest life of a session.
     pub fn session(&self) -> Duration {
         self.session
+    }
+
+    /// The cut-offs that have outlived all they cover when the store's clock says `clock`: a
+    /// `reissue_before` under the first, a `login_before` under the second.
+    pub(crate) fn horizons(&self, clock: Duration) -> (StoreTime, StoreTime) {
+        let horizon = |life: Duration| {
+            // Twice: a token may be issued ahead of the clock by the leeway, and outlive its
+            // expiry by it.
+            let kept = life + self.leeway * 2;
+            StoreTime::from_micros(as_micros(clock.saturating_sub(kept)))
+        };
+        (horizon(self.access), horizon(self.session))
     }
 
     /// The leeway granted to clocks.

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::error::ConfigError;
@@ -47,6 +48,11 @@ impl Id {
     /// [`InvalidId`] names the rule it breaks.
     pub fn new(text: &str) -> Result<Self, InvalidId> {
         Self::validate(text).map(|()| Self(text.into()))
+    }
+
+    /// 128 random bits in base64url: a session id, a token id.
+    pub fn random() -> Self {
+        Self(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()).into())
     }
 
     /// The checks of [`Id::new`] without making one.
@@ -153,6 +159,12 @@ impl Scope {
         }
     }
 
+    /// [`Scope::new`] after bringing `subject` into Normalization Form C.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn normalized(kind: ScopeKind, subject: &str) -> Result<Self, InvalidId> {
+        Self::new(kind, &subject.nfc().collect::<String>())
+    }
+
     /// Which of the five kinds it is.
     pub fn kind(&self) -> ScopeKind {
         match self {
@@ -229,6 +241,12 @@ impl FromStr for ScopeKind {
 pub(crate) struct ScopeRef<'a> {
     pub(crate) kind: ScopeKind,
     pub(crate) subject: &'a str,
+}
+
+impl ScopeRef<'_> {
+    /// The scope that every token is in.
+    pub(crate) const EVERYONE: ScopeRef<'static> =
+        ScopeRef { kind: ScopeKind::Everyone, subject: "" };
 }
 
 #[cfg(test)]

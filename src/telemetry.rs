@@ -1,6 +1,8 @@
 //! What the crate tells about itself: through `metrics` and `tracing` where these features are
 //! on, to nobody otherwise. Names are an interface; the README lists them.
 
+use crate::{cutoff::StoreTime, epochs::Epochs, error::Error, verify::Rejection};
+
 /// A request was let through.
 pub(crate) fn accepted() {
     #[cfg(feature = "metrics")]
@@ -8,11 +10,57 @@ pub(crate) fn accepted() {
 }
 
 /// A request was refused. Never logs the token or a part of it.
-pub(crate) fn refused(rejection: &crate::verify::Rejection) {
+pub(crate) fn refused(rejection: &Rejection) {
     #[cfg(feature = "metrics")]
     metrics::counter!("tower_revocation_refused_total", "reason" => rejection.reason())
         .increment(1);
     #[cfg(feature = "tracing")]
     tracing::debug!(reason = rejection.reason(), %rejection, "request refused");
     let _ = rejection;
+}
+
+/// The copy is known to equal the store.
+pub(crate) fn synced(epochs: &Epochs) {
+    #[cfg(feature = "metrics")]
+    {
+        metrics::counter!("tower_revocation_syncs_total").increment(1);
+        metrics::gauge!("tower_revocation_cut_offs").set(epochs.len() as f64);
+        metrics::gauge!("tower_revocation_newest_micros").set(epochs.newest().as_micros() as f64);
+    }
+    let _ = epochs;
+}
+
+/// A connection, a poll or a purge failed; the work goes on.
+pub(crate) fn sync_failed(error: &Error) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_sync_failures_total").increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::error!(error = error as &dyn std::error::Error, "the revocation sync failed");
+    let _ = error;
+}
+
+/// The store has forgotten revocations that this copy holds.
+pub(crate) fn store_went_back(head: StoreTime, known: StoreTime) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_store_went_back_total").increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::error!(%head, %known, "the revocation store went back: was it restored?");
+    let _ = (head, known);
+}
+
+/// Cut-offs that had outlived all they covered are gone.
+pub(crate) fn purged(forgotten: usize, deleted: u64) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_purged_total").increment(deleted);
+    #[cfg(feature = "tracing")]
+    tracing::debug!(forgotten, deleted, "purged cut-offs");
+    let _ = (forgotten, deleted);
+}
+
+/// A handler asked for what no layer provides: the service is built wrongly.
+#[cfg(feature = "axum")]
+pub(crate) fn misconfigured(problem: &crate::axum::MissingLayer) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(%problem, "service misconfigured");
+    let _ = problem;
 }

@@ -17,7 +17,7 @@ use super::{
     table::{Horizons, Table},
 };
 use crate::{
-    clock::{Clock, Reading, as_micros},
+    clock::{Clock, Reading},
     cutoff::{CutOff, Receipt, Revoked, Stamp, StoreTime},
     error::ConfigError,
     lifetimes::Lifetimes,
@@ -135,9 +135,9 @@ impl Epochs {
         if stamp.has_seen(self.newest()) {
             return None;
         }
-        let everyone = ScopeRef { kind: ScopeKind::Everyone, subject: "" };
         let (mut highest, mut scope) = (CutOff::NONE, ScopeKind::Everyone);
-        for asked in std::iter::once(everyone).chain(scopes) {
+        // Everyone's last: a purge raises it before it drops what it stands for.
+        for asked in scopes.chain(std::iter::once(ScopeRef::EVERYONE)) {
             let cut_off = self.shared.table.cut_off(asked);
             if cut_off.revoked_before() > highest.revoked_before() {
                 scope = asked.kind;
@@ -162,11 +162,8 @@ impl Epochs {
     // ---- what the sync writes ----
 
     /// Joins `cut_off` to what `scope` has. Never lowers one.
-    ///
-    /// `sealed_at` is the latest instant, by the store's clock, at which a token that the cut-off
-    /// covers can have been issued; purging counts from it.
-    pub fn raise(&self, scope: &Scope, cut_off: CutOff, sealed_at: StoreTime) {
-        self.shared.table.raise(scope.as_ref(), cut_off, sealed_at);
+    pub fn raise(&self, scope: &Scope, cut_off: CutOff) {
+        self.shared.table.raise(scope.as_ref(), cut_off);
         // After the row, so that nobody takes the shortcut past a row that is not there yet.
         self.shared.newest.fetch_max(cut_off.revoked_before().as_micros(), Ordering::Release);
     }
@@ -204,16 +201,17 @@ impl Epochs {
 
     /// Drops cut-offs that have outlived all they cover at `now`. Returns how many scopes are
     /// gone from memory.
+    ///
+    /// Whatever it drops is folded into everyone's cut-off. As long as clocks behave, all that
+    /// this covers has expired; when they do not, a token that a dropped cut-off covered is
+    /// refused all the same. Purging never revives.
     pub fn purge(&self, now: Reading) -> usize {
         let Some(clock) = self.store_clock(now) else { return 0 };
-        let horizon = |life: Duration| {
-            let kept = life + self.shared.lifetimes.leeway() * 2;
-            StoreTime::from_micros(as_micros(clock.saturating_sub(kept)))
-        };
-        self.shared.table.purge(Horizons {
-            reissue: horizon(self.shared.lifetimes.access()),
-            login: horizon(self.shared.lifetimes.session()),
-        })
+        let (reissue, login) = self.shared.lifetimes.horizons(clock);
+        let outlived = self.shared.table.outlived(Horizons { reissue, login });
+        // Before the drop; a check reads everyone's cut-off after the others for the same reason.
+        self.shared.table.raise(ScopeRef::EVERYONE, outlived);
+        self.shared.table.purge(outlived)
     }
 
     // ---- waiting and settings ----

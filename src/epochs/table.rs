@@ -15,92 +15,76 @@ use crate::{
 /// two scopes by max: it can only refuse, never accept.
 pub(super) struct Table {
     key: RandomState,
-    entries: DashMap<u64, Entry, RandomState>,
+    cut_offs: DashMap<u64, CutOff, RandomState>,
 }
 
-#[derive(Clone, Copy)]
-struct Entry {
-    cut_off: CutOff,
-    /// No token that the cut-off covers was issued later, by the store's clock.
-    sealed_at: StoreTime,
-}
-
-/// Up to which points entries have outlived all they cover.
+/// Cut-offs older than these have outlived all they cover.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Horizons {
-    /// `reissue_before` of entries sealed before it.
     pub(super) reissue: StoreTime,
-    /// `login_before` of entries sealed before it.
     pub(super) login: StoreTime,
 }
 
 impl Table {
     pub(super) fn new() -> Self {
-        Self { key: RandomState::new(), entries: DashMap::default() }
+        Self { key: RandomState::new(), cut_offs: DashMap::default() }
     }
 
     /// The cut-off of `scope`; [`CutOff::NONE`] if it has none.
     pub(super) fn cut_off(&self, scope: ScopeRef<'_>) -> CutOff {
-        self.entries.get(&self.fingerprint(scope)).map_or(CutOff::NONE, |entry| entry.cut_off)
+        self.cut_offs.get(&self.fingerprint(scope)).map_or(CutOff::NONE, |entry| *entry)
     }
 
     /// Joins `cut_off` to what `scope` has.
-    pub(super) fn raise(&self, scope: ScopeRef<'_>, cut_off: CutOff, sealed_at: StoreTime) {
+    pub(super) fn raise(&self, scope: ScopeRef<'_>, cut_off: CutOff) {
         if cut_off == CutOff::NONE {
             return;
         }
-        self.entries
+        self.cut_offs
             .entry(self.fingerprint(scope))
-            .and_modify(|entry| {
-                entry.cut_off = entry.cut_off.join(cut_off);
-                entry.sealed_at = entry.sealed_at.max(sealed_at);
-            })
-            .or_insert(Entry { cut_off, sealed_at });
+            .and_modify(|entry| *entry = entry.join(cut_off))
+            .or_insert(cut_off);
     }
 
     /// Drops the cut-offs of `scope` up to `cleared_at`: the one way down.
     pub(super) fn clear(&self, scope: ScopeRef<'_>, cleared_at: StoreTime) {
-        self.retain_of(self.fingerprint(scope), |entry| {
-            keep_after(&mut entry.cut_off.reissue_before, cleared_at);
-            keep_after(&mut entry.cut_off.login_before, cleared_at);
+        self.cut_offs.remove_if_mut(&self.fingerprint(scope), |_, entry| {
+            *entry = entry.above(CutOff { reissue_before: cleared_at, login_before: cleared_at });
+            *entry == CutOff::NONE
         });
     }
 
-    /// Drops what has outlived all it covers. Returns how many entries are gone.
-    pub(super) fn purge(&self, horizons: Horizons) -> usize {
-        let mut purged = 0;
-        self.entries.retain(|_, entry| {
-            if entry.sealed_at < horizons.reissue {
-                entry.cut_off.reissue_before = StoreTime::ZERO;
+    /// The highest cut-offs that lie before the horizons; everyone's do not count.
+    pub(super) fn outlived(&self, horizons: Horizons) -> CutOff {
+        let everyone = self.fingerprint(ScopeRef::EVERYONE);
+        self.cut_offs
+            .iter()
+            .filter(|entry| *entry.key() != everyone)
+            .map(|entry| entry.before(horizons.reissue, horizons.login))
+            .fold(CutOff::NONE, CutOff::join)
+    }
+
+    /// Drops each part up to that of `outlived`, but for everyone's, which covers them by now.
+    /// Returns how many scopes are gone.
+    pub(super) fn purge(&self, outlived: CutOff) -> usize {
+        let everyone = self.fingerprint(ScopeRef::EVERYONE);
+        let mut gone = 0;
+        self.cut_offs.retain(|scope, entry| {
+            if *scope == everyone {
+                return true;
             }
-            if entry.sealed_at < horizons.login {
-                entry.cut_off.login_before = StoreTime::ZERO;
-            }
-            let keep = entry.cut_off != CutOff::NONE;
-            purged += usize::from(!keep);
-            keep
+            *entry = entry.above(outlived);
+            gone += usize::from(*entry == CutOff::NONE);
+            *entry != CutOff::NONE
         });
-        purged
+        gone
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    fn retain_of(&self, fingerprint: u64, change: impl FnOnce(&mut Entry)) {
-        self.entries.remove_if_mut(&fingerprint, |_, entry| {
-            change(entry);
-            entry.cut_off == CutOff::NONE
-        });
+        self.cut_offs.len()
     }
 
     fn fingerprint(&self, scope: ScopeRef<'_>) -> u64 {
         self.key.hash_one((scope.kind, scope.subject))
-    }
-}
-
-fn keep_after(cut_off: &mut StoreTime, cleared_at: StoreTime) {
-    if *cut_off <= cleared_at {
-        *cut_off = StoreTime::ZERO;
     }
 }

@@ -4,8 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod authorization;
 mod claims;
 mod configuration;
+#[path = "../common/gate.rs"]
+mod gate;
 mod jose_header;
 mod properties;
 mod signature;

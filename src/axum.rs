@@ -1,0 +1,99 @@
+//! [`Verified`] as an extractor of axum.
+//!
+//! The extractors only hand out what [`RevocationLayer`](crate::layer::RevocationLayer) found:
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tower_revocation::{layer::RevocationLayer, verify::{Verified, Verifier}};
+//!
+//! async fn me(caller: Verified) -> String {
+//!     caller.subject().to_owned()
+//! }
+//!
+//! fn app(verifier: Verifier) -> Router {
+//!     Router::new().route("/me", get(me)).route_layer(RevocationLayer::new(verifier))
+//! }
+//! # let _ = app;
+//! ```
+//!
+//! A handler that asks for `Verified<C>` on a route without the layer, or with a layer for another
+//! claims type, is a mistake of the service and answers 500, [`MissingLayer`]: a 401 would log
+//! clients out for it.
+//!
+//! `Option<Verified<C>>` is for handlers that also serve routes outside of the layer. There it is
+//! `None`, whatever token the request carries, as nobody has checked it: treat it as anonymous.
+//! Inside the layer it is always `Some` of the layer's claims type, since the layer refuses
+//! requests without a token and those with a bad one before any extractor runs. That also means
+//! that `None` cannot tell a forgotten layer from an intended absence; ask for `Verified<C>`
+//! wherever a caller is needed.
+
+use std::{any::type_name, convert::Infallible, future};
+
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+    request::Parts,
+};
+
+use crate::{telemetry, verify::Verified};
+
+/// The route has no [`RevocationLayer`](crate::layer::RevocationLayer), or one for another claims
+/// type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no `Verified<{claims}>`: is `RevocationLayer` missing on this route, or without `claims`?"
+)]
+pub struct MissingLayer {
+    claims: &'static str,
+}
+
+impl<S, C> FromRequestParts<S> for Verified<C>
+where
+    S: Sync,
+    C: Send + Sync + 'static,
+{
+    type Rejection = MissingLayer;
+
+    fn from_request_parts(
+        parts: &mut Parts,
+        _state: &S,
+    ) -> impl Future<Output = Result<Self, MissingLayer>> + Send {
+        let verified = parts.extensions.get::<Self>().cloned();
+        future::ready(verified.ok_or(MissingLayer { claims: type_name::<C>() }))
+    }
+}
+
+impl<S, C> OptionalFromRequestParts<S> for Verified<C>
+where
+    S: Sync,
+    C: Send + Sync + 'static,
+{
+    type Rejection = Infallible;
+
+    fn from_request_parts(
+        parts: &mut Parts,
+        _state: &S,
+    ) -> impl Future<Output = Result<Option<Self>, Self::Rejection>> + Send {
+        future::ready(Ok(parts.extensions.get::<Self>().cloned()))
+    }
+}
+
+impl IntoResponse for MissingLayer {
+    /// 500. The claims type goes to the log alone; it is no affair of clients.
+    fn into_response(self) -> Response {
+        const BODY: &str = r#"{"type":"urn:tower-revocation:problem:missing-layer","title":"Server misconfigured","status":500,"detail":"RevocationLayer is missing on this route, or reads other claims than the handler asks for"}"#;
+
+        telemetry::misconfigured(&self);
+        let mut response = Response::new(Body::from(BODY));
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}

@@ -1,0 +1,177 @@
+//! The bearer token of a request, by the letter of RFC 6750 §2.1.
+//!
+//! Whatever could be read in two ways is refused: a proxy in front, or the service behind, might
+//! read the other token.
+
+use http::{HeaderMap, header::AUTHORIZATION};
+
+use crate::verify::Rejection;
+
+const BEARER: &[u8] = b"Bearer";
+
+/// The one token of the request: the `Authorization` header's.
+///
+/// A token in the query (RFC 6750 §2.3) is never read, since URLs end in logs. Beside one in the
+/// header it is a second token, and the request is refused. Cookies are no source of tokens here.
+pub(super) fn bearer<'r>(
+    headers: &'r HeaderMap,
+    query: Option<&str>,
+) -> Result<&'r [u8], Rejection> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Err(Rejection::Missing) };
+    if values.next().is_some() {
+        return Err(Rejection::MultipleTokens);
+    }
+    let token = credentials(value.as_bytes())?;
+    if query.is_some_and(holds_access_token) {
+        return Err(Rejection::MultipleTokens);
+    }
+    Ok(token)
+}
+
+/// `"Bearer" 1SP b64token` and nothing else; the name of the scheme in any case.
+///
+/// RFC 7235 lets several spaces stand there, RFC 6750 one, and one is what everybody sends.
+fn credentials(value: &[u8]) -> Result<&[u8], Rejection> {
+    let scheme_len = value.iter().position(|&byte| !is_tchar(byte)).unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(scheme_len);
+    if scheme.eq_ignore_ascii_case(BEARER) {
+        return match rest {
+            [b' ', token @ ..] if is_b64token(token) => Ok(token),
+            _ => Err(Rejection::MalformedHeader),
+        };
+    }
+    if is_other_scheme(scheme, rest) {
+        // No authentication of the kind we know (RFC 6750 §3.1): the challenge names it.
+        return Err(Rejection::Missing);
+    }
+    Err(Rejection::MalformedHeader)
+}
+
+/// Whether these are credentials of another scheme, `Basic …` for instance.
+///
+/// `BearerX` is a slip of the pen, a token without a scheme has nothing after it, and a list may
+/// hide a bearer token behind its comma: none of these is another scheme.
+fn is_other_scheme(scheme: &[u8], rest: &[u8]) -> bool {
+    let [b' ', parameters @ ..] = rest else { return false };
+    !scheme.is_empty()
+        && !starts_with_bearer(scheme)
+        && !parameters.is_empty()
+        && parameters.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        && !parameters.split(|&byte| byte == b',').skip(1).any(starts_with_bearer)
+}
+
+fn starts_with_bearer(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    text.get(..BEARER.len()).is_some_and(|start| start.eq_ignore_ascii_case(BEARER))
+}
+
+/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
+fn is_b64token(token: &[u8]) -> bool {
+    let padding = token.iter().rev().take_while(|&&byte| byte == b'=').count();
+    let text = &token[..token.len() - padding];
+    !text.is_empty()
+        && text.iter().all(|&byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+        })
+}
+
+/// The characters of a `token` (RFC 9110 §5.6.2), as names of schemes are.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether a parameter of the query is named `access_token`, however it is percent-encoded.
+fn holds_access_token(query: &str) -> bool {
+    query.split('&').any(|parameter| {
+        let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
+        percent_decoded(name.as_bytes()).eq(b"access_token".iter().copied())
+    })
+}
+
+/// The bytes of `text` with `%XX` decoded. What is no escape stands for itself.
+fn percent_decoded(text: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (&first, after) = rest.split_first()?;
+        if let [b'%', high, low, after @ ..] = rest
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            rest = after;
+            return Some(high << 4 | low);
+        }
+        rest = after;
+        Some(first)
+    })
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_bearer_one_space_and_a_token() {
+        for (value, verdict) in [
+            ("Bearer a", Ok("a")),
+            ("bEARER a.b-c_d~e+f/0==", Ok("a.b-c_d~e+f/0==")),
+            ("", Err(Rejection::MalformedHeader)),
+            ("Bearer", Err(Rejection::MalformedHeader)),
+            ("Bearer ", Err(Rejection::MalformedHeader)),
+            ("Bearer  a", Err(Rejection::MalformedHeader)),
+            ("Bearer\ta", Err(Rejection::MalformedHeader)),
+            (" Bearer a", Err(Rejection::MalformedHeader)),
+            ("Bearer a ", Err(Rejection::MalformedHeader)),
+            ("Bearer =", Err(Rejection::MalformedHeader)),
+            ("Bearer a=b", Err(Rejection::MalformedHeader)),
+            ("Bearer \"a\"", Err(Rejection::MalformedHeader)),
+            ("Bearer a,b", Err(Rejection::MalformedHeader)),
+            ("Bearer=a", Err(Rejection::MalformedHeader)),
+            ("BearerX a", Err(Rejection::MalformedHeader)),
+            ("eyJ.e30.c2ln", Err(Rejection::MalformedHeader)),
+            ("Basic", Err(Rejection::MalformedHeader)),
+            ("Basic ", Err(Rejection::MalformedHeader)),
+            ("Basic YTpi, Bearer a", Err(Rejection::MalformedHeader)),
+            ("Basic YTpi,bearer a", Err(Rejection::MalformedHeader)),
+            ("Basic YTpi", Err(Rejection::Missing)),
+            ("Digest username=\"a\", realm=\"b\"", Err(Rejection::Missing)),
+            ("DPoP a", Err(Rejection::Missing)),
+        ] {
+            assert_eq!(credentials(value.as_bytes()), verdict.map(str::as_bytes), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn no_byte_outside_ascii_is_part_of_credentials() {
+        for byte in (0..=0x1f).chain(0x7f..=0xff) {
+            for value in [&[b'B', byte][..], &[b"Bearer a".as_slice(), &[byte]].concat()] {
+                assert_eq!(credentials(value), Err(Rejection::MalformedHeader), "{byte:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_query_is_found_however_it_is_written() {
+        for query in [
+            "access_token=a",
+            "access_token",
+            "a=b&access_token=",
+            "access%5Ftoken=a",
+            "%61ccess_token=a&b",
+        ] {
+            assert!(holds_access_token(query), "{query:?}");
+        }
+        for query in ["", "access_token_hint=a", "a=access_token", "access%255Ftoken=a", "%6", "%"]
+        {
+            assert!(!holds_access_token(query), "{query:?}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The Tower middleware: [`RevocationLayer`].
+//!
+//! For each request it takes the bearer token from the `Authorization` header, lets the
+//! [`Verifier`](crate::verify::Verifier) judge it, and either puts the proof, a
+//! [`Verified<C>`](crate::verify::Verified), among the request's extensions and calls the inner
+//! service, or answers itself. A refused request never reaches the inner service. All of this
+//! happens inside `call`, without a task, a lock held or a query.
+//!
+//! A request is checked when it arrives. What streams on afterwards, a download, server-sent
+//! events or a gRPC stream, is not checked again.
+//!
+//! # Reaching the caller
+//!
+//! ## hyper and Tower
+//!
+//! The proof is an extension of the request.
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_revocation::{layer::RevocationLayer, verify::Verified};
+//! # use tower_revocation::{epochs::Epochs, token, verify::{IssuerRules, Verifier}};
+//!
+//! async fn hello(request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+//!     let Some(caller) = request.extensions().get::<Verified>() else {
+//!         unreachable!("the layer lets no other request through");
+//!     };
+//!     Ok(Response::new(Full::from(format!("Hello, {}!", caller.subject()))))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let key = token::VerifyingKey::hmac(token::Algorithm::HS256, &[7; 32])?;
+//! # let rules = IssuerRules::new("https://issuer.example", token::KeySet::new([key])?);
+//! # let verifier = Verifier::builder(Epochs::new()).issuer(rules.audience("api")).build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(RevocationLayer::new(verifier))
+//!     .service(service_fn(hello));
+//!
+//! // Hyper takes it as `hyper_util::service::TowerToHyperService::new(service)`.
+//! let refused = service.oneshot(Request::new(Full::default())).await?;
+//! assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+//! assert_eq!(refused.headers()["www-authenticate"], "Bearer realm=\"api\"");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ## axum
+//!
+//! With the feature `axum`, [`Verified<C>`](crate::verify::Verified) is an extractor. Claims of
+//! the service's own are named twice, at the layer and in the handler.
+//!
+//! ```
+//! # #[cfg(feature = "axum")] {
+//! use axum::{Router, routing::get};
+//! use tower_revocation::{layer::RevocationLayer, verify::{Verified, Verifier}};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Plan {
+//!     plan: String,
+//! }
+//!
+//! async fn me(caller: Verified<Plan>) -> String {
+//!     format!("{} has the plan {}", caller.subject(), caller.claims().plan)
+//! }
+//!
+//! fn app(verifier: Verifier) -> Router {
+//!     Router::new()
+//!         .route("/me", get(me))
+//!         // `route_layer`: a path that does not exist stays 404, with a token or without.
+//!         .route_layer(RevocationLayer::new(verifier).claims::<Plan>())
+//!         .route("/health", get(|| async { "fine" }))
+//! }
+//! # let _ = app;
+//! # }
+//! ```
+//!
+//! ## tonic
+//!
+//! Extensions of the HTTP request are those of tonic's, in interceptors and in handlers.
+//!
+//! ```
+//! use tonic::{Request, Status, service::interceptor::InterceptedService, transport::Server};
+//! use tower_revocation::{layer::RevocationLayer, verify::{Verified, Verifier}};
+//!
+//! fn caller<T>(request: &Request<T>) -> Result<&Verified, Status> {
+//!     let missing = || Status::internal("RevocationLayer is missing");
+//!     request.extensions().get::<Verified>().ok_or_else(missing)
+//! }
+//!
+//! fn operators_only(request: Request<()>) -> Result<Request<()>, Status> {
+//!     if caller(&request)?.permissions().any(|permission| permission == "operate") {
+//!         Ok(request)
+//!     } else {
+//!         Err(Status::permission_denied("the permission \"operate\" is missing"))
+//!     }
+//! }
+//!
+//! async fn serve(verifier: Verifier) -> Result<(), tonic::transport::Error> {
+//!     let (_reporter, health) = tonic_health::server::health_reporter();
+//!     Server::builder()
+//!         .layer(RevocationLayer::new(verifier))
+//!         .add_service(InterceptedService::new(health, operators_only))
+//!         .serve(([127, 0, 0, 1], 50_051).into())
+//!         .await
+//! }
+//! # let _ = serve;
+//! ```
+//!
+//! # The token
+//!
+//! One `Authorization` header that is `Bearer`, in any case, one space and a token (RFC 6750
+//! §2.1); nothing before, between or after. A second `Authorization` header, or a parameter
+//! `access_token` in the query beside the header, makes two tokens of it, and the request is
+//! refused: somebody else on the way might read the other one. Without the header, tokens in the
+//! query are not looked at, and those in cookies, bodies and trailers never are. Credentials of
+//! another scheme count as no token.
+//!
+//! # The answers
+//!
+//! | what | status | `WWW-Authenticate` | gRPC |
+//! |---|---|---|---|
+//! | no token | 401 | `Bearer realm="…"` | `UNAUTHENTICATED` |
+//! | not one well-formed header | 400 | … `error="invalid_request"` | `INVALID_ARGUMENT` |
+//! | bad, expired or revoked | 401 | … `error="invalid_token"` | `UNAUTHENTICATED` |
+//! | revocations stale or not loaded | 503, `Retry-After` | | `UNAVAILABLE` |
+//!
+//! The body is `application/problem+json` (RFC 9457) with the members `type`, `title`, `status`,
+//! `detail` and `demand`. `type` is `urn:tower-revocation:problem:` and the
+//! [reason](crate::Rejection::reason) with hyphens, `revoked` or `malformed-header` for instance.
+//! `demand` tells what the client has to do, `refresh` or `login`; it is missing with 503, where
+//! the same token may be good again in a moment. No answer may be stored by a cache.
+//!
+//! Requests whose content type begins with `application/grpc` get the form of gRPC instead: 200,
+//! `grpc-status` and `grpc-message` among the headers and an empty body, and as metadata
+//! `revocation-reason` (as in [`Rejection::reason`](crate::Rejection::reason)),
+//! `revocation-demand`, `www-authenticate`, and with `UNAVAILABLE` `retry-after` and
+//! `grpc-retry-pushback-ms`. gRPC-Web understands the same answer; for browsers, a CORS layer
+//! outside of this one has to expose these headers.
+//!
+//! [`RevocationLayer::on_rejection`] replaces any of them.
+//!
+//! # Order of layers
+//!
+//! Put it outside of whatever acts on behalf of the caller, and inside of CORS, tracing and
+//! whatever limits requests per address: preflight requests carry no token.
+
+mod body;
+mod extract;
+mod future;
+mod grpc;
+// The file of the layer is named as in all middleware of Tower.
+#[allow(clippy::module_inception)]
+mod layer;
+mod reject;
+mod service;
+
+pub use body::ResponseBody;
+pub use future::ResponseFuture;
+pub use layer::RevocationLayer;
+pub use reject::Refusal;
+pub use service::RevocationService;

@@ -1,0 +1,77 @@
+//! What is asked of the store when a token is minted.
+
+use std::time::Duration;
+
+use crate::{
+    cutoff::{Stamp, StoreTime},
+    lifetimes::Lifetimes,
+    scope::{Id, Scope},
+};
+
+/// `newest` as of before the credentials or claims were read.
+///
+/// A login takes it from the store before it reads the password. A refresh may take it from
+/// memory before it reads the claims: an old one costs a retry, no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a ticket taken and not used guards nothing"]
+pub struct Ticket(StoreTime);
+
+impl Ticket {
+    /// For implementations of a store, and for refreshes from [`Epochs`](crate::Epochs).
+    pub fn new(newest: StoreTime) -> Self {
+        Self(newest)
+    }
+
+    /// The stamp of whatever was read with this ticket: it has seen all revocations up to it.
+    pub fn stamp(self) -> Stamp {
+        Stamp::after(self.0)
+    }
+}
+
+/// A token to be minted.
+#[derive(Clone, Debug)]
+pub struct Mint {
+    /// Taken before anything was read.
+    pub ticket: Ticket,
+    /// Whether a session begins or goes on.
+    pub session: MintFor,
+    /// The session's id.
+    pub sid: Id,
+    /// The user.
+    pub user: Id,
+    /// The groups the token will carry.
+    pub groups: Vec<Id>,
+    /// The longest lives, for the end of a session.
+    pub lifetimes: Lifetimes,
+}
+
+impl Mint {
+    /// The scopes whose cut-offs speak about what was read with the ticket.
+    pub(crate) fn scopes(&self) -> Vec<Scope> {
+        let mut scopes =
+            vec![Scope::Everyone, Scope::User(self.user.clone()), Scope::Session(self.sid.clone())];
+        scopes.extend(self.groups.iter().cloned().map(Scope::Group));
+        scopes
+    }
+}
+
+/// Whether a session begins or goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MintFor {
+    /// A new session is written.
+    Login,
+    /// The session must be there and alive.
+    Refresh,
+}
+
+/// A token may be signed with this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Minted {
+    /// The issue stamp, for the claim `rvs`.
+    pub stamp: Stamp,
+    /// The store's clock, since 1970, for the claims `iat` and `exp`.
+    pub issued_at: Duration,
+    /// When the session began, since 1970.
+    pub session_began: Duration,
+}

@@ -1,0 +1,35 @@
+//! The database: the truth.
+//!
+//! [`EpochStore`] is what the rest of the crate asks of it; [`SqliteStore`] and [`MemoryStore`]
+//! answer. The order of revocations is made here and nowhere else:
+//!
+//! - **Revoke**: under the lock of the clock row, as the last thing before commit, a revocation is
+//!   *sealed*: `cut-off = max(newest + 1, database clock)` and `newest = cut-off`. Cut-offs are
+//!   unique and rise in the order of commits whatever the clock does, so they are the cursor of the
+//!   poll too.
+//! - **Mint**: the stamp is `newest + 1`, read in the snapshot of the statement that writes the
+//!   session. No clock is in it.
+//! - **Ticket**: `newest`, noted before the password or the claims are read. A cut-off above it at
+//!   the mint means that what was read may be older than the revocation.
+//! - **Guard**: a session whose last stamp is at or below a `login_before` of its scopes is over.
+//! - **Request**: a revocation inside the caller's transaction is written unsealed, and sealed by
+//!   whoever meets it first after the commit: the revoker, a mint, a ticket or a poll.
+//!
+//! The decisions are in `order.rs`, apart from any database.
+
+mod memory;
+mod mint;
+mod order;
+mod revocation;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod statements;
+mod traits;
+
+pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
+pub use mint::{Mint, MintFor, Minted, Ticket};
+pub use revocation::{Audit, Entry, RequestId, Requested, Revocation};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteStore, SqliteWatch};
+pub use statements::StatementCounts;
+pub use traits::{Changes, EpochStore, StoreId, Watch};

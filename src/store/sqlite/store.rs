@@ -1,0 +1,268 @@
+//! The store: a pool of one writer, and the operations of the contract.
+
+use std::{future::Future, path::Path as FilePath, pin::Pin, sync::Arc, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    pool::PoolConnection,
+    query,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::watch;
+
+use super::{
+    SqliteWatch, failed, schema,
+    transaction::{Writer, store_time},
+};
+use crate::{
+    clock::Clock,
+    cutoff::{Receipt, StoreTime},
+    error::{Error, ErrorKind},
+    lifetimes::Lifetimes,
+    scope::{Id, Scope},
+    store::{
+        Audit, EpochStore, Mint, Minted, RequestId, Requested, Revocation, StatementCounts, Ticket,
+        statements::{Path, Statements},
+    },
+};
+
+/// How long a writer waits for another process's, and for its turn in this one.
+const WRITE_WAIT: Duration = Duration::from_secs(5);
+
+/// Revocations and sessions in a SQLite file.
+///
+/// A handle, cheap to clone. Several processes may share the file; it must be on a local disk.
+///
+/// ```
+/// # use tower_revocation::{Demand, Scope, store::{EpochStore, Revocation, SqliteStore}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("revocations.db");
+/// let store = SqliteStore::open(&path).await?;
+/// let receipt = store.revoke(Revocation::new(Scope::user("alice")?, Demand::Login)).await?;
+/// println!("every token of alice up to {} is dead", receipt.revoked_before());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: SqliteConnectOptions,
+    writer: SqlitePool,
+    clock: Clock,
+    statements: Arc<Statements>,
+    /// Tells the sync of this process at once; it learns of others by looking.
+    revoked: watch::Sender<()>,
+}
+
+impl SqliteStore {
+    /// Opens the file at `path`, and makes it if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`] if it cannot be opened, [`ErrorKind::Schema`] if its tables are
+    /// another version's or damaged, [`ErrorKind::SqliteVersion`] if the library is too old.
+    pub async fn open(path: impl AsRef<FilePath>) -> Result<Self, Error> {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        Self::connect(options, Clock::system()).await
+    }
+
+    /// Opens a database with options of the caller's and a clock of its own.
+    ///
+    /// Journal mode and durability are set by the store: `WAL` and `FULL`.
+    ///
+    /// # Errors
+    ///
+    /// See [`open`](SqliteStore::open). A database in memory is refused: its connections would
+    /// not share it.
+    pub async fn connect(options: SqliteConnectOptions, clock: Clock) -> Result<Self, Error> {
+        let options = options
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(WRITE_WAIT);
+        schema::prepare(&mut connect_patiently(&options).await?).await?;
+        // One connection: writers of one process queue up here, in order, rather than wake
+        // each other in SQLite's busy handler.
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(WRITE_WAIT)
+            .connect_with(options.clone())
+            .await
+            .map_err(failed)?;
+        let statements = Arc::default();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                options,
+                writer,
+                clock,
+                statements,
+                revoked: watch::Sender::new(()),
+            }),
+        })
+    }
+
+    /// Takes the write lock, seals what is pending, runs `change`, commits.
+    ///
+    /// In a task of its own, so that it completes when a client goes away half-way.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        path: Path,
+        change: impl for<'w> FnOnce(&'w mut Writer) -> Changing<'w, T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = self.shared.clone();
+        let task = tokio::spawn(async move {
+            shared.statements.count(path);
+            let transaction = shared.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+            // Under the lock, so that readings of different writers are in the order of commits.
+            let now = shared.clock.now().wall;
+            let mut writer = Writer::new(transaction, shared.statements.clone(), path, now).await?;
+            writer.seal_pending().await?;
+            let done = change(&mut writer).await?;
+            if writer.commit().await? {
+                shared.revoked.send_replace(());
+            }
+            Ok(done)
+        });
+        task.await.map_err(|cause| Error::new(ErrorKind::TaskEnded, cause))?
+    }
+
+    /// The connection for one statement of the path `session`, which is counted.
+    async fn read(&self) -> Result<PoolConnection<Sqlite>, Error> {
+        self.shared.statements.count(Path::Session);
+        self.shared.writer.acquire().await.map_err(failed)
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    pub(super) fn count(&self, path: Path) {
+        self.shared.statements.count(path);
+    }
+}
+
+/// Connects, and asks again while the file is busy: the switch to a write-ahead log, when several
+/// processes make the file at once, does not wait for its lock as everything else does.
+async fn connect_patiently(options: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
+    const SQLITE_BUSY: &str = "5";
+    let attempts = async {
+        loop {
+            match options.connect().await {
+                Err(sqlx::Error::Database(busy)) if busy.code().as_deref() == Some(SQLITE_BUSY) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                done => return done.map_err(failed),
+            }
+        }
+    };
+    let timed_out = |elapsed| Error::new(ErrorKind::StoreTimeout, elapsed);
+    tokio::time::timeout(WRITE_WAIT, attempts).await.map_err(timed_out)?
+}
+
+/// A change under way in a transaction.
+pub(super) type Changing<'w, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'w>>;
+
+impl EpochStore for SqliteStore {
+    type Transaction<'t> = Transaction<'t, Sqlite>;
+    type Watch = SqliteWatch;
+
+    async fn revoke_many(&self, revocations: &[Revocation]) -> Result<Receipt, Error> {
+        let revocations = revocations.to_vec();
+        self.write(Path::Session, |writer| {
+            Box::pin(async move {
+                for Revocation { scope, demand, spared } in &revocations {
+                    writer.seal(scope, *demand, spared.as_ref()).await?;
+                }
+                Ok(Receipt::new(writer.newest()))
+            })
+        })
+        .await
+    }
+
+    async fn revoke_in<'t>(
+        &self,
+        transaction: &mut Self::Transaction<'t>,
+        revocation: Revocation,
+    ) -> Result<Requested<Self>, Error> {
+        let id = RequestId(Id::random());
+        self.count(Path::Session);
+        query(
+            "INSERT INTO revocation_requests (id, scope, subject, demand, spared) \
+             VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(id.0.as_str())
+        .bind(revocation.scope.kind().as_str())
+        .bind(revocation.scope.subject())
+        .bind(revocation.demand.as_str())
+        .bind(revocation.spared.as_ref().map(Id::as_str))
+        .execute(&mut **transaction)
+        .await
+        .map_err(failed)?;
+        Ok(Requested::new(self.clone(), id))
+    }
+
+    async fn seal(&self, id: &RequestId) -> Result<Receipt, Error> {
+        let id = id.clone();
+        self.write(Path::Session, |writer| Box::pin(async move { writer.receipt(&id).await })).await
+    }
+
+    async fn clear(&self, scope: &Scope, audit: Audit) -> Result<Receipt, Error> {
+        let scope = scope.clone();
+        self.write(Path::Session, |writer| {
+            Box::pin(async move { writer.clear(&scope, &audit).await })
+        })
+        .await
+    }
+
+    async fn ticket(&self) -> Result<Ticket, Error> {
+        let row = query(
+            "SELECT newest, EXISTS (SELECT 1 FROM revocation_requests \
+             WHERE revoked_before IS NULL AND refused IS NULL) FROM revocation_clock",
+        )
+        .fetch_one(&mut *self.read().await?)
+        .await
+        .map_err(failed)?;
+        let pending: bool = row.try_get(1).map_err(failed)?;
+        if !pending {
+            return Ok(Ticket::new(store_time(&row, 0)?));
+        }
+        self.write(Path::Session, |writer| {
+            Box::pin(async move { Ok(Ticket::new(writer.newest())) })
+        })
+        .await
+    }
+
+    async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
+        let mint = mint.clone();
+        self.write(Path::Session, |writer| Box::pin(async move { writer.mint(&mint).await })).await
+    }
+
+    async fn advance(&self, newest: StoreTime) -> Result<(), Error> {
+        self.write(Path::Sync, move |writer| {
+            Box::pin(async move {
+                writer.advance(newest);
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn purge(&self, lifetimes: Lifetimes) -> Result<u64, Error> {
+        self.write(Path::Sync, move |writer| Box::pin(async move { writer.purge(lifetimes).await }))
+            .await
+    }
+
+    async fn watch(&self) -> Result<SqliteWatch, Error> {
+        let connection = self.shared.options.connect().await.map_err(failed)?;
+        Ok(SqliteWatch::new(self.clone(), connection, self.shared.revoked.subscribe()))
+    }
+
+    fn statements(&self) -> StatementCounts {
+        self.shared.statements.counts()
+    }
+}

@@ -1,0 +1,117 @@
+//! The sync's own connection, which never writes.
+
+use std::{fmt, time::Duration};
+
+use sqlx::{Row, SqliteConnection, query, query_scalar};
+use tokio::{sync::watch, time::timeout};
+
+use super::{
+    SqliteStore, failed,
+    transaction::{as_i64, entry, store_id, store_time},
+};
+use crate::{
+    cutoff::StoreTime,
+    error::{Error, ErrorKind},
+    store::{Changes, Watch, statements::Path},
+};
+
+/// How often `PRAGMA data_version` is asked: microseconds of work, no file access.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The sync's connection to a [`SqliteStore`].
+pub struct SqliteWatch {
+    store: SqliteStore,
+    connection: SqliteConnection,
+    /// `PRAGMA data_version` as last seen. It changes with every commit of another connection,
+    /// and means nothing on another connection: this one is pinned.
+    data_version: Option<i64>,
+    /// Revocations through the store's handles in this process.
+    revoked: watch::Receiver<()>,
+}
+
+impl SqliteWatch {
+    pub(super) fn new(
+        store: SqliteStore,
+        connection: SqliteConnection,
+        revoked: watch::Receiver<()>,
+    ) -> Self {
+        Self { store, connection, data_version: None, revoked }
+    }
+
+    /// Seals pending requests, if there are any.
+    async fn seal_pending(&mut self) -> Result<(), Error> {
+        self.store.count(Path::Sync);
+        let pending: bool = query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM revocation_requests \
+             WHERE revoked_before IS NULL AND refused IS NULL)",
+        )
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(failed)?;
+        if pending {
+            self.store.write(Path::Sync, |_| Box::pin(async { Ok(()) })).await?;
+        }
+        Ok(())
+    }
+
+    /// The entries changed above `cursor`, with the head, in one statement: one snapshot.
+    async fn changes(&mut self, cursor: i64) -> Result<Changes, Error> {
+        self.seal_pending().await?;
+        let clock = self.store.clock().now().wall;
+        self.store.count(Path::Sync);
+        let rows = query(
+            "SELECT newest, db_uuid, scope, subject, reissue_before, login_before, cleared_at \
+             FROM revocation_clock LEFT JOIN revocations ON changed_at > ?",
+        )
+        .bind(cursor)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(failed)?;
+        let first = rows
+            .first()
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the clock row is missing"))?;
+        let head = store_time(first, 0)?;
+        let store = store_id(first, 1)?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // The clock row alone: nothing has changed.
+            if row.try_get::<Option<&str>, _>(2).map_err(failed)?.is_some() {
+                entries.push(entry(row, 2, head)?);
+            }
+        }
+        Ok(Changes { store, head, clock, primary: true, entries })
+    }
+}
+
+impl Watch for SqliteWatch {
+    async fn load(&mut self) -> Result<Changes, Error> {
+        self.changes(-1).await
+    }
+
+    async fn poll(&mut self, cursor: StoreTime) -> Result<Changes, Error> {
+        self.changes(as_i64(cursor.as_micros())).await
+    }
+
+    async fn hint(&mut self) -> Result<(), Error> {
+        loop {
+            // Those of this process are told at once; the rest is asked after.
+            if let Ok(changed) = timeout(LOOK_INTERVAL, self.revoked.changed()).await {
+                return changed.map_err(|gone| Error::new(ErrorKind::TaskEnded, gone));
+            }
+            self.store.count(Path::Sync);
+            let seen: i64 = query_scalar("PRAGMA data_version")
+                .fetch_one(&mut self.connection)
+                .await
+                .map_err(failed)?;
+            if self.data_version.replace(seen) != Some(seen) {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SqliteWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteWatch").field("store", &self.store).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,46 @@
+//! How many statements went to the database, by the path that sent them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Statements sent to the database so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatementCounts {
+    /// On the request path. Requests with trusted tokens cause none.
+    pub request: u64,
+    /// By the background sync.
+    pub sync: u64,
+    /// By logins, refreshes and revocations.
+    pub session: u64,
+}
+
+/// The counters behind [`StatementCounts`]. Each counts on its own: Relaxed.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    sync: AtomicU64,
+    session: AtomicU64,
+}
+
+/// Who sends a statement. Nobody on the request path does, so it has no variant.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Path {
+    Sync,
+    Session,
+}
+
+impl Statements {
+    pub(super) fn count(&self, path: Path) {
+        match path {
+            Path::Sync => &self.sync,
+            Path::Session => &self.session,
+        }
+        .fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn counts(&self) -> StatementCounts {
+        StatementCounts {
+            request: 0,
+            sync: self.sync.load(Ordering::Relaxed),
+            session: self.session.load(Ordering::Relaxed),
+        }
+    }
+}

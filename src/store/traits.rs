@@ -1,0 +1,131 @@
+//! What the crate asks of a database.
+
+use std::{future::Future, time::Duration};
+
+use super::{
+    Audit, Entry, Mint, Minted, RequestId, Requested, Revocation, StatementCounts, Ticket,
+};
+use crate::{
+    cutoff::{Receipt, StoreTime},
+    error::Error,
+    lifetimes::Lifetimes,
+    scope::Scope,
+};
+
+/// A database that keeps revocations and sessions.
+///
+/// A handle, cheap to clone. One contract suite runs over every implementation; what it promises
+/// is what the [module](self) tells. A wrong answer costs: a cut-off that is not above all before
+/// it, or a mint that does not see a committed revocation, *accepts revoked tokens*; a stamp that
+/// is not above `newest` *logs people out*.
+pub trait EpochStore: Clone + Send + Sync + 'static {
+    /// The caller's transaction on the same database.
+    type Transaction<'t>: Send;
+
+    /// A connection of its own for the sync.
+    type Watch: Watch;
+
+    /// Stores revocations, sealed, in one transaction; the receipt is that of the last.
+    ///
+    /// # Errors
+    ///
+    /// Fails loudly if it cannot be stored; then nothing is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, it completes even if the future is dropped.
+    fn revoke_many(
+        &self,
+        revocations: &[Revocation],
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send;
+
+    /// Stores one revocation. See [`revoke_many`](EpochStore::revoke_many).
+    fn revoke(
+        &self,
+        revocation: Revocation,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        async move { self.revoke_many(std::slice::from_ref(&revocation)).await }
+    }
+
+    /// Writes a revocation in the caller's transaction, to be sealed after its commit. They
+    /// commit together or not at all.
+    fn revoke_in<'t>(
+        &self,
+        transaction: &mut Self::Transaction<'t>,
+        revocation: Revocation,
+    ) -> impl Future<Output = Result<Requested<Self>, Error>> + Send;
+
+    /// Seals all pending requests; the receipt is that of the request `id`. Called by
+    /// [`Requested::sealed`].
+    fn seal(&self, id: &RequestId) -> impl Future<Output = Result<Receipt, Error>> + Send;
+
+    /// Clears the cut-offs of `scope`: the tokens they cover are good again until they expire.
+    /// Written to the audit. Instances learn of it as of a revocation.
+    fn clear(
+        &self,
+        scope: &Scope,
+        audit: Audit,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send;
+
+    /// `newest`, once pending requests are sealed: to be taken before credentials are read.
+    fn ticket(&self) -> impl Future<Output = Result<Ticket, Error>> + Send;
+
+    /// Writes the session and reads the stamp, in one transaction, if ticket and guard allow.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::RevokedMeanwhile`](crate::error::ErrorKind::RevokedMeanwhile) or
+    /// [`ErrorKind::SessionEnded`](crate::error::ErrorKind::SessionEnded), or the store's failure.
+    fn mint(&self, mint: &Mint) -> impl Future<Output = Result<Minted, Error>> + Send;
+
+    /// Raises `newest` to at least `newest`: a database restored from a backup has forgotten
+    /// cut-offs that instances still hold, and must mint above them.
+    fn advance(&self, newest: StoreTime) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Drops cut-offs and sessions that have outlived all they cover, folding what it drops into
+    /// everyone's cut-off. Returns how many cut-offs are gone.
+    fn purge(&self, lifetimes: Lifetimes) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// Opens the connection of the sync.
+    fn watch(&self) -> impl Future<Output = Result<Self::Watch, Error>> + Send;
+
+    /// How many statements went to the database.
+    fn statements(&self) -> StatementCounts;
+}
+
+/// The sync's own connection.
+pub trait Watch: Send + 'static {
+    /// Everything, in one snapshot, once pending requests are sealed.
+    fn load(&mut self) -> impl Future<Output = Result<Changes, Error>> + Send;
+
+    /// What changed above `cursor`, the head of the last answer, in one snapshot, once pending
+    /// requests are sealed.
+    fn poll(&mut self, cursor: StoreTime) -> impl Future<Output = Result<Changes, Error>> + Send;
+
+    /// Resolves when something may have changed since the last answer: the push. A hint only; it
+    /// may be early or never come.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no hint.
+    fn hint(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// The identity of a database, random at its making.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreId(pub String);
+
+/// One consistent answer of the store.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// Which database answered.
+    pub store: StoreId,
+    /// `newest`, in the snapshot that the entries are from.
+    pub head: StoreTime,
+    /// The database's clock, since 1970.
+    pub clock: Duration,
+    /// Whether a primary answered. A replica proves no freshness.
+    pub primary: bool,
+    /// The entries.
+    pub entries: Vec<Entry>,
+}

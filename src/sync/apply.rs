@@ -1,0 +1,69 @@
+//! What one answer of the store does to the epochs.
+
+use crate::{
+    clock::Reading,
+    cutoff::StoreTime,
+    epochs::{Epochs, Synced},
+    store::{Changes, StoreId},
+};
+
+/// Up to where the copy has followed which database.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor {
+    store: StoreId,
+    head: StoreTime,
+}
+
+/// What is to be done after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Go on polling.
+    Poll,
+    /// The answer was applied, but only a full load tells everything.
+    Reload,
+}
+
+impl Cursor {
+    pub(super) fn head(&self) -> StoreTime {
+        self.head
+    }
+
+    /// Applies a full load. `asked_at` was read before it was sent.
+    pub(super) fn load(epochs: &Epochs, changes: Changes, asked_at: Reading) -> Self {
+        // All clears before all raises: a cut-off that shares a fingerprint with a cleared one
+        // must not go with it.
+        for entry in changes.entries.iter().filter(|entry| entry.cleared_at > StoreTime::ZERO) {
+            epochs.clear(&entry.scope, entry.cleared_at);
+        }
+        raise(epochs, &changes);
+        record(epochs, &changes, asked_at);
+        Self { store: changes.store, head: changes.head }
+    }
+
+    /// Applies a poll. `asked_at` was read before it was sent.
+    pub(super) fn poll(&mut self, epochs: &Epochs, changes: Changes, asked_at: Reading) -> Next {
+        let other = changes.store != self.store || changes.head < self.head;
+        let cleared = changes.entries.iter().any(|entry| entry.cleared_at > self.head);
+        raise(epochs, &changes);
+        if other || cleared {
+            // Not fresh by this answer: of another database it tells too little, and a clear is
+            // carried out by the load.
+            return Next::Reload;
+        }
+        record(epochs, &changes, asked_at);
+        self.head = changes.head;
+        Next::Poll
+    }
+}
+
+fn raise(epochs: &Epochs, changes: &Changes) {
+    for entry in &changes.entries {
+        epochs.raise(&entry.scope, entry.cut_off);
+    }
+}
+
+fn record(epochs: &Epochs, changes: &Changes, asked_at: Reading) {
+    if changes.primary {
+        epochs.synced(Synced { asked_at, store_clock: changes.clock, head: changes.head });
+    }
+}

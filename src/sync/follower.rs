@@ -1,0 +1,217 @@
+//! The task that follows the store.
+
+use std::{convert::Infallible, future::Future, time::Duration};
+
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::{
+    apply::{Cursor, Next},
+    backoff::{Backoff, jittered},
+};
+use crate::{
+    epochs::Epochs,
+    error::{ConfigError, Error, ErrorKind},
+    store::{EpochStore, Watch},
+    telemetry,
+};
+
+/// Keeps an [`Epochs`] in step with a store.
+///
+/// Needs a tokio runtime with its timer enabled.
+#[derive(Clone, Debug)]
+pub struct Follower<S> {
+    store: S,
+    epochs: Epochs,
+    poll_interval: Duration,
+    query_timeout: Duration,
+    reload_interval: Duration,
+    purge_interval: Duration,
+}
+
+impl<S: EpochStore> Follower<S> {
+    /// Polls each second and whenever the store hints, gives a query 2 seconds, loads everything
+    /// every 5 minutes, purges every 10.
+    pub fn new(store: S, epochs: Epochs) -> Self {
+        Self {
+            store,
+            epochs,
+            poll_interval: Duration::from_secs(1),
+            query_timeout: Duration::from_secs(2),
+            reload_interval: Duration::from_secs(300),
+            purge_interval: Duration::from_secs(600),
+        }
+    }
+
+    /// How often to poll when nothing hints, give or take a tenth.
+    #[must_use]
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// How long the store may take to answer.
+    #[must_use]
+    pub fn query_timeout(mut self, limit: Duration) -> Self {
+        self.query_timeout = limit;
+        self
+    }
+
+    /// How often to load everything, give or take a fifth.
+    #[must_use]
+    pub fn reload_interval(mut self, interval: Duration) -> Self {
+        self.reload_interval = interval;
+        self
+    }
+
+    /// How often to purge memory and store, give or take a fifth.
+    #[must_use]
+    pub fn purge_interval(mut self, interval: Duration) -> Self {
+        self.purge_interval = interval;
+        self
+    }
+
+    /// Starts the work. It goes on, through every failure, until the handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Duration`] if an interval is zero, or the staleness bound of the epochs is
+    /// under three polls.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn start(self) -> Result<SyncHandle, ConfigError> {
+        let refuse = |field, value, problem| Err(ConfigError::Duration { field, value, problem });
+        for (field, value) in [
+            ("poll_interval", self.poll_interval),
+            ("query_timeout", self.query_timeout),
+            ("reload_interval", self.reload_interval),
+            ("purge_interval", self.purge_interval),
+        ] {
+            if value.is_zero() {
+                return refuse(field, value, "is zero");
+            }
+        }
+        let max_staleness = self.epochs.max_staleness();
+        if max_staleness < self.poll_interval * 3 {
+            return refuse("max_staleness", max_staleness, "is under three poll intervals");
+        }
+        let purger = self.clone();
+        Ok(SyncHandle {
+            tasks: [
+                tokio::spawn(async move {
+                    self.follow().await;
+                }),
+                tokio::spawn(async move {
+                    purger.purge().await;
+                }),
+            ],
+        })
+    }
+
+    async fn follow(self) -> Infallible {
+        let mut backoff = Backoff::new();
+        loop {
+            let Err(error) = self.follow_one(&mut backoff).await;
+            telemetry::sync_failed(&error);
+            sleep(backoff.pause()).await;
+        }
+    }
+
+    /// Follows over one connection, until that fails.
+    async fn follow_one(&self, backoff: &mut Backoff) -> Result<Infallible, Error> {
+        let mut watch = self.in_time(self.store.watch()).await?;
+        let mut cursor = self.load(&mut watch).await?;
+        backoff.reset();
+        let mut reload_at = self.next_reload();
+        loop {
+            let next = if Instant::now() < reload_at {
+                let pause = jittered(self.poll_interval, 0.1);
+                tokio::select! {
+                    hint = watch.hint() => hint?,
+                    () = sleep(pause) => {}
+                }
+                self.poll(&mut watch, &mut cursor).await?
+            } else {
+                Next::Reload
+            };
+            if next == Next::Reload {
+                cursor = self.load(&mut watch).await?;
+                reload_at = self.next_reload();
+            }
+        }
+    }
+
+    async fn poll(&self, watch: &mut S::Watch, cursor: &mut Cursor) -> Result<Next, Error> {
+        // Before the poll is sent: what commits while it is under way may be missing from it.
+        let asked_at = self.epochs.clock().now();
+        let changes = self.in_time(watch.poll(cursor.head())).await?;
+        let next = cursor.poll(&self.epochs, changes, asked_at);
+        telemetry::synced(&self.epochs);
+        Ok(next)
+    }
+
+    async fn load(&self, watch: &mut S::Watch) -> Result<Cursor, Error> {
+        loop {
+            let asked_at = self.epochs.clock().now();
+            let changes = self.in_time(watch.load()).await?;
+            let known = self.epochs.newest();
+            if changes.primary && changes.head < known {
+                // Restored from a backup. Our cut-offs stay; the store must mint above them, or
+                // whoever logs in now would be refused by what it has forgotten.
+                telemetry::store_went_back(changes.head, known);
+                self.in_time(self.store.advance(known)).await?;
+                continue;
+            }
+            let cursor = Cursor::load(&self.epochs, changes, asked_at);
+            telemetry::synced(&self.epochs);
+            return Ok(cursor);
+        }
+    }
+
+    async fn purge(self) -> Infallible {
+        loop {
+            sleep_until(Instant::now() + jittered(self.purge_interval, 0.2)).await;
+            let forgotten = self.epochs.purge(self.epochs.clock().now());
+            match self.store.purge(self.epochs.lifetimes()).await {
+                Ok(deleted) => telemetry::purged(forgotten, deleted),
+                Err(error) => telemetry::sync_failed(&error),
+            }
+        }
+    }
+
+    fn next_reload(&self) -> Instant {
+        Instant::now() + jittered(self.reload_interval, 0.2)
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        timeout(self.query_timeout, answer)
+            .await
+            .map_err(|elapsed| Error::new(ErrorKind::StoreTimeout, elapsed))?
+    }
+}
+
+/// The running sync. Dropping it stops the work: the copy grows stale, and requests are refused.
+#[derive(Debug)]
+#[must_use = "dropping the handle stops the sync"]
+pub struct SyncHandle {
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl SyncHandle {
+    /// Whether the work goes on. It ends by itself only if the runtime does.
+    pub fn is_running(&self) -> bool {
+        !self.tasks[0].is_finished()
+    }
+}
+
+impl Drop for SyncHandle {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}

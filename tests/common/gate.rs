@@ -1,0 +1,70 @@
+//! A verifier with its epochs, a clock to drive by hand, and tokens to show it.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm as Alg, EncodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
+use serde_json::{Value, json};
+use tower_revocation::{
+    clock::{Clock, ManualClock},
+    cutoff::StoreTime,
+    epochs::{Epochs, Synced},
+    token::{Algorithm, KeySet, VerifyingKey},
+    verify::{IssuerRules, Verifier},
+};
+
+/// When all tests happen, in seconds since 1970.
+pub const NOW: u64 = 1_800_000_000;
+
+const SECRET: &[u8] = &[7; 32];
+
+pub struct Gate {
+    pub epochs: Epochs,
+    pub clock: ManualClock,
+    pub verifier: Verifier,
+}
+
+impl Gate {
+    /// With its revocations loaded, and fresh as long as the clock stands.
+    pub fn open() -> Self {
+        let gate = Self::not_loaded();
+        gate.sync();
+        gate
+    }
+
+    pub fn not_loaded() -> Self {
+        let (clock, hand) = Clock::manual(Duration::from_secs(NOW));
+        let epochs = Epochs::builder().clock(clock).build().unwrap();
+        let key = VerifyingKey::hmac(Algorithm::HS256, SECRET).unwrap();
+        let rules = IssuerRules::new("https://issuer.test", KeySet::new([key]).unwrap());
+        let verifier =
+            Verifier::builder(epochs.clone()).issuer(rules.audience("api")).build().unwrap();
+        Self { epochs, clock: hand, verifier }
+    }
+
+    /// A poll has just found the store as this copy is.
+    pub fn sync(&self) {
+        let now = self.epochs.clock().now();
+        let head = StoreTime::ZERO;
+        self.epochs.synced(Synced { asked_at: now, store_clock: now.wall, head });
+    }
+}
+
+/// A good token of alice's, issued ten seconds ago.
+pub fn good_token() -> String {
+    token(&json!({
+        "iss": "https://issuer.test", "aud": "api", "sub": "alice", "sid": "s1", "jti": "t1",
+        "client_id": "web", "iat": NOW - 10, "exp": NOW + 300, "plan": "gold",
+    }))
+}
+
+/// A token with these claims and a signature that verifies.
+fn token(claims: &Value) -> String {
+    let header = json!({ "alg": "HS256", "typ": "at+jwt" });
+    let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    let message = format!("{}.{}", encode(&header), encode(claims));
+    let key = EncodingKey::from_secret(SECRET);
+    let signer = (DEFAULT_PROVIDER.signer_factory)(&Alg::HS256, &key).unwrap();
+    let signature = signer.try_sign(message.as_bytes()).unwrap();
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}

@@ -1,0 +1,148 @@
+//! One way to make each store and to run a transaction on it.
+
+use std::time::Duration;
+
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+use tempfile::TempDir;
+use tower_revocation::{
+    clock::{Clock, ManualClock},
+    error::Error,
+    lifetimes::Lifetimes,
+    scope::{Id, Scope},
+    store::{
+        EpochStore, MemoryStore, Mint, MintFor, Minted, Requested, Revocation, SqliteStore, Ticket,
+    },
+};
+
+/// When the manual clocks of these tests start.
+pub const START: Duration = Duration::from_secs(1_800_000_000);
+
+pub trait Harness: Sized {
+    type Store: EpochStore;
+
+    async fn new() -> Self;
+
+    fn store(&self) -> &Self::Store;
+
+    fn clock(&self) -> &ManualClock;
+
+    /// Writes `revocation` in a transaction and commits it or not.
+    async fn request(&self, revocation: Revocation, commit: bool) -> Requested<Self::Store>;
+
+    async fn login(&self, user: &str, groups: &[&str]) -> (Id, Minted) {
+        let sid = Id::random();
+        let ticket = self.store().ticket().await.unwrap();
+        let minted = self.mint(ticket, MintFor::Login, &sid, user, groups).await.unwrap();
+        (sid, minted)
+    }
+
+    async fn refresh(&self, sid: &Id, user: &str, groups: &[&str]) -> Result<Minted, Error> {
+        let ticket = self.store().ticket().await?;
+        self.mint(ticket, MintFor::Refresh, sid, user, groups).await
+    }
+
+    async fn mint(
+        &self,
+        ticket: Ticket,
+        session: MintFor,
+        sid: &Id,
+        user: &str,
+        groups: &[&str],
+    ) -> Result<Minted, Error> {
+        let mint = Mint {
+            ticket,
+            session,
+            sid: sid.clone(),
+            user: Id::new(user).unwrap(),
+            groups: groups.iter().map(|group| Id::new(group).unwrap()).collect(),
+            lifetimes: Lifetimes::default(),
+        };
+        self.store().mint(&mint).await
+    }
+}
+
+pub struct Memory {
+    store: MemoryStore,
+    clock: ManualClock,
+}
+
+impl Harness for Memory {
+    type Store = MemoryStore;
+
+    async fn new() -> Self {
+        let (clock, hand) = Clock::manual(START);
+        Self { store: MemoryStore::with_clock(clock), clock: hand }
+    }
+
+    fn store(&self) -> &MemoryStore {
+        &self.store
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    async fn request(&self, revocation: Revocation, commit: bool) -> Requested<MemoryStore> {
+        let mut transaction = self.store.begin();
+        let requested = self.store.revoke_in(&mut transaction, revocation).await.unwrap();
+        if commit {
+            transaction.commit();
+        }
+        requested
+    }
+}
+
+pub struct Sqlite {
+    pub store: SqliteStore,
+    pub directory: TempDir,
+    clock: ManualClock,
+}
+
+impl Sqlite {
+    pub fn options(&self) -> SqliteConnectOptions {
+        options(&self.directory)
+    }
+
+    /// A pool of the application's own on the same file.
+    pub async fn application(&self) -> SqlitePool {
+        SqlitePool::connect_with(self.options()).await.unwrap()
+    }
+}
+
+pub fn options(directory: &TempDir) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(directory.path().join("test.db")).create_if_missing(true)
+}
+
+impl Harness for Sqlite {
+    type Store = SqliteStore;
+
+    async fn new() -> Self {
+        let (clock, hand) = Clock::manual(START);
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::connect(options(&directory), clock).await.unwrap();
+        Self { store, directory, clock: hand }
+    }
+
+    fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    async fn request(&self, revocation: Revocation, commit: bool) -> Requested<SqliteStore> {
+        let mut transaction = self.application().await.begin().await.unwrap();
+        let requested = self.store.revoke_in(&mut transaction, revocation).await.unwrap();
+        if commit {
+            transaction.commit().await.unwrap();
+        } else {
+            transaction.rollback().await.unwrap();
+        }
+        requested
+    }
+}
+
+pub fn user(sub: &str) -> Scope {
+    Scope::user(sub).unwrap()
+}

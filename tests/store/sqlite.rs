@@ -1,0 +1,198 @@
+//! What is SQLite's alone: the file, its schema, other writers.
+
+use std::time::Duration;
+
+use sqlx::{Executor, query, query_scalar, sqlite::SqliteConnectOptions};
+use tower_revocation::{
+    Demand,
+    clock::Clock,
+    cutoff::StoreTime,
+    error::ErrorKind,
+    scope::Scope,
+    store::{EpochStore, Revocation, SqliteStore, Watch},
+};
+
+use crate::harness::{Harness, Sqlite, user};
+
+async fn reopen(harness: &Sqlite) -> Result<SqliteStore, ErrorKind> {
+    SqliteStore::connect(harness.options(), Clock::system()).await.map_err(|error| error.kind())
+}
+
+#[tokio::test]
+async fn two_handles_on_one_file_are_one_store() {
+    let harness = Sqlite::new().await;
+    let other = reopen(&harness).await.unwrap();
+    let receipt =
+        harness.store.revoke(Revocation::new(user("alice"), Demand::Login)).await.unwrap();
+    let seen = other.watch().await.unwrap().poll(StoreTime::ZERO).await.unwrap();
+    assert_eq!(seen.head, receipt.revoked_before());
+}
+
+#[tokio::test]
+async fn the_applications_own_migrations_do_not_collide() {
+    let harness = Sqlite::new().await;
+    let tables: Vec<String> =
+        query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE '%migr%'")
+            .fetch_all(&harness.application().await)
+            .await
+            .unwrap();
+    assert_eq!(tables, ["revocation_migrations"]);
+}
+
+#[tokio::test]
+async fn many_processes_may_start_on_an_empty_file_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = crate::harness::options(&directory);
+    let mut starts = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        starts.spawn(SqliteStore::connect(options.clone(), Clock::system()));
+    }
+    while let Some(start) = starts.join_next().await {
+        start.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn b86_a_missing_table_is_refused_at_start() {
+    for table in ["revocations", "revocation_clock", "revocation_requests", "revocation_sessions"] {
+        let harness = Sqlite::new().await;
+        let sql = sqlx::AssertSqlSafe(format!("DROP TABLE {table}"));
+        harness.application().await.execute(sql).await.unwrap();
+        assert_eq!(reopen(&harness).await.err(), Some(ErrorKind::Schema), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn b86_a_newer_schema_is_refused_at_start() {
+    let harness = Sqlite::new().await;
+    query(
+        "INSERT INTO revocation_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'from the future', true, x'00', 0)",
+    )
+    .execute(&harness.application().await)
+    .await
+    .unwrap();
+    assert_eq!(reopen(&harness).await.err(), Some(ErrorKind::Schema));
+}
+
+#[tokio::test]
+async fn b86_a_changed_schema_is_refused_at_start() {
+    let harness = Sqlite::new().await;
+    query("UPDATE revocation_migrations SET checksum = x'00'")
+        .execute(&harness.application().await)
+        .await
+        .unwrap();
+    assert_eq!(reopen(&harness).await.err(), Some(ErrorKind::Schema));
+}
+
+#[tokio::test]
+async fn b87_a_cut_off_above_newest_fails_the_load_and_is_named() {
+    let harness = Sqlite::new().await;
+    query(
+        "INSERT INTO revocations (scope, subject, login_before, changed_at) \
+         VALUES ('user', 'alice', 9000000000000000, 1)",
+    )
+    .execute(&harness.application().await)
+    .await
+    .unwrap();
+    let error = harness.store.watch().await.unwrap().load().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("above newest"), "{cause}");
+}
+
+#[tokio::test]
+async fn b87_a_cut_off_before_1970_cannot_be_written() {
+    let harness = Sqlite::new().await;
+    let written = query(
+        "INSERT INTO revocations (scope, subject, login_before, changed_at) \
+         VALUES ('user', 'alice', -1, 1)",
+    )
+    .execute(&harness.application().await)
+    .await;
+    assert!(written.is_err());
+}
+
+#[tokio::test]
+async fn b88_a_request_by_plain_sql_is_sealed_and_a_bad_one_stops_nobody() {
+    let harness = Sqlite::new().await;
+    let application = harness.application().await;
+    let long = "x".repeat(10_240);
+    for subject in ["", "a\0b", &long, "jose\u{301}", "alice"] {
+        query(
+            "INSERT INTO revocation_requests (scope, subject, demand) VALUES ('user', ?, 'login')",
+        )
+        .bind(subject)
+        .execute(&application)
+        .await
+        .unwrap();
+    }
+    let sealed = harness.store.watch().await.unwrap().load().await.unwrap();
+    let mut scopes: Vec<Scope> = sealed.entries.into_iter().map(|entry| entry.scope).collect();
+    scopes.sort();
+    assert_eq!(scopes, [user("alice"), user("jos\u{e9}")]);
+    let refused: Vec<String> = query_scalar(
+        "SELECT refused FROM revocation_requests WHERE refused IS NOT NULL ORDER BY seq",
+    )
+    .fetch_all(&application)
+    .await
+    .unwrap();
+    assert_eq!(refused, ["is empty", "holds a control character", "is longer than 512 bytes"]);
+}
+
+#[tokio::test]
+async fn a_database_in_memory_is_refused() {
+    let options = SqliteConnectOptions::new().in_memory(true);
+    let error = SqliteStore::connect(options, Clock::system()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+}
+
+#[tokio::test]
+async fn b89_a_file_that_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("noise.db");
+    std::fs::write(&path, [0x5a; 8192]).unwrap();
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+}
+
+#[tokio::test]
+async fn b89_a_locked_database_fails_loudly_and_stores_nothing() {
+    let harness = Sqlite::new().await;
+    let mut application = harness.application().await.acquire().await.unwrap();
+    query("BEGIN IMMEDIATE").execute(&mut *application).await.unwrap();
+    let revoking = tokio::spawn({
+        let store = harness.store.clone();
+        async move { store.revoke(Revocation::new(user("alice"), Demand::Login)).await }
+    });
+    let error = tokio::time::timeout(Duration::from_secs(30), revoking)
+        .await
+        .expect("it must give up")
+        .unwrap()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+    query("ROLLBACK").execute(&mut *application).await.unwrap();
+    let loaded = harness.store.watch().await.unwrap().load().await.unwrap();
+    assert!(loaded.entries.is_empty());
+}
+
+#[tokio::test]
+async fn clearing_is_written_to_the_audit() {
+    use tower_revocation::{scope::Id, store::Audit};
+
+    let harness = Sqlite::new().await;
+    let receipt =
+        harness.store.revoke(Revocation::new(user("alice"), Demand::Login)).await.unwrap();
+    let audit = Audit::new(Id::new("bob").unwrap(), "by mistake");
+    harness.store.clear(&user("alice"), audit).await.unwrap();
+    let (scope, subject, before, by, reason): (String, String, i64, String, String) =
+        sqlx::query_as(
+            "SELECT scope, subject, login_before, cleared_by, reason FROM revocation_audit",
+        )
+        .fetch_one(&harness.application().await)
+        .await
+        .unwrap();
+    assert_eq!((scope.as_str(), subject.as_str()), ("user", "alice"));
+    assert_eq!(u64::try_from(before).ok(), Some(receipt.revoked_before().as_micros()));
+    assert_eq!((by.as_str(), reason.as_str()), ("bob", "by mistake"));
+}

@@ -1,0 +1,343 @@
+//! The follower, over stores that behave and stores that do not. Time is paused.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tower_revocation::{
+    Demand, Epochs, Scope,
+    clock::{Clock, ManualClock},
+    cutoff::{CutOff, Receipt, StoreTime},
+    epochs::Freshness,
+    error::{ConfigError, Error, ErrorKind},
+    lifetimes::Lifetimes,
+    scope::Id,
+    store::{
+        Audit, Changes, EpochStore, MemoryStore, MemoryTransaction, MemoryWatch, Mint, Minted,
+        RequestId, Requested, Revocation, StatementCounts, StoreId, Ticket, Watch,
+    },
+    sync::Follower,
+};
+
+const START: Duration = Duration::from_secs(1_800_000_000);
+
+/// A store whose sync can be made to hang, to fail, or to answer for another database.
+#[derive(Clone)]
+struct Faulty {
+    store: MemoryStore,
+    faults: Arc<Faults>,
+}
+
+#[derive(Default)]
+struct Faults {
+    hangs: AtomicBool,
+    fails: AtomicBool,
+    replica: AtomicBool,
+    other_database: AtomicBool,
+    loads: AtomicUsize,
+    polls: AtomicUsize,
+}
+
+struct FaultyWatch {
+    watch: MemoryWatch,
+    faults: Arc<Faults>,
+}
+
+impl FaultyWatch {
+    async fn answer(&self, answer: Result<Changes, Error>) -> Result<Changes, Error> {
+        if self.faults.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        if self.faults.fails.load(Ordering::Relaxed) {
+            return Err(ErrorKind::Store.into());
+        }
+        let mut changes = answer?;
+        changes.primary = !self.faults.replica.load(Ordering::Relaxed);
+        if self.faults.other_database.load(Ordering::Relaxed) {
+            changes.store = StoreId("another".to_owned());
+        }
+        Ok(changes)
+    }
+}
+
+impl Watch for FaultyWatch {
+    async fn load(&mut self) -> Result<Changes, Error> {
+        self.faults.loads.fetch_add(1, Ordering::Relaxed);
+        let answer = self.watch.load().await;
+        self.answer(answer).await
+    }
+
+    async fn poll(&mut self, cursor: StoreTime) -> Result<Changes, Error> {
+        self.faults.polls.fetch_add(1, Ordering::Relaxed);
+        let answer = self.watch.poll(cursor).await;
+        self.answer(answer).await
+    }
+
+    async fn hint(&mut self) -> Result<(), Error> {
+        self.watch.hint().await
+    }
+}
+
+impl EpochStore for Faulty {
+    type Transaction<'t> = MemoryTransaction<'t>;
+    type Watch = FaultyWatch;
+
+    async fn revoke_many(&self, revocations: &[Revocation]) -> Result<Receipt, Error> {
+        self.store.revoke_many(revocations).await
+    }
+
+    async fn revoke_in<'t>(
+        &self,
+        _: &mut Self::Transaction<'t>,
+        _: Revocation,
+    ) -> Result<Requested<Self>, Error> {
+        Err(ErrorKind::Store.into())
+    }
+
+    async fn seal(&self, id: &RequestId) -> Result<Receipt, Error> {
+        self.store.seal(id).await
+    }
+
+    async fn clear(&self, scope: &Scope, audit: Audit) -> Result<Receipt, Error> {
+        self.store.clear(scope, audit).await
+    }
+
+    async fn ticket(&self) -> Result<Ticket, Error> {
+        self.store.ticket().await
+    }
+
+    async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
+        self.store.mint(mint).await
+    }
+
+    async fn advance(&self, newest: StoreTime) -> Result<(), Error> {
+        self.store.advance(newest).await
+    }
+
+    async fn purge(&self, lifetimes: Lifetimes) -> Result<u64, Error> {
+        self.store.purge(lifetimes).await
+    }
+
+    async fn watch(&self) -> Result<FaultyWatch, Error> {
+        Ok(FaultyWatch { watch: self.store.watch().await?, faults: self.faults.clone() })
+    }
+
+    fn statements(&self) -> StatementCounts {
+        self.store.statements()
+    }
+}
+
+struct Setup {
+    store: Faulty,
+    epochs: Epochs,
+    hand: ManualClock,
+}
+
+fn setup() -> Setup {
+    let (clock, hand) = Clock::manual(START);
+    let store = MemoryStore::with_clock(clock.clone());
+    let epochs = Epochs::builder().clock(clock).build().unwrap();
+    Setup { store: Faulty { store, faults: Arc::default() }, epochs, hand }
+}
+
+impl Setup {
+    fn follower(&self) -> Follower<Faulty> {
+        Follower::new(self.store.clone(), self.epochs.clone())
+    }
+
+    /// Lets time pass for the runtime and the clock alike.
+    async fn pass(&self, duration: Duration) {
+        let step = Duration::from_millis(100);
+        let mut passed = Duration::ZERO;
+        while passed < duration {
+            self.hand.advance(step);
+            tokio::time::sleep(step).await;
+            passed += step;
+        }
+    }
+
+    fn freshness(&self) -> Freshness {
+        self.epochs.freshness(self.epochs.clock().now())
+    }
+
+    async fn revoke(&self, scope: Scope) -> Receipt {
+        self.store.revoke(Revocation::new(scope, Demand::Login)).await.unwrap()
+    }
+}
+
+fn alice() -> Scope {
+    Scope::user("alice").unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn loads_what_was_revoked_before_the_start() {
+    let setup = setup();
+    let receipt = setup.revoke(alice()).await;
+    let _sync = setup.follower().start().unwrap();
+    setup.epochs.ready().await;
+    assert_eq!(setup.epochs.cut_off(&alice()).login_before, receipt.revoked_before());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_is_waited_for_until_it_is_applied() {
+    let setup = setup();
+    let _sync = setup.follower().start().unwrap();
+    setup.epochs.ready().await;
+    let receipt = setup.revoke(alice()).await;
+    setup.epochs.wait_for(&receipt).await;
+    assert_eq!(setup.epochs.cut_off(&alice()).login_before, receipt.revoked_before());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_makes_the_copy_stale_and_its_return_fresh() {
+    let setup = setup();
+    let _sync = setup.follower().start().unwrap();
+    setup.epochs.ready().await;
+    setup.store.faults.hangs.store(true, Ordering::Relaxed);
+    setup.pass(Duration::from_secs(12)).await;
+    assert!(matches!(setup.freshness(), Freshness::Stale { .. }));
+    let missed = setup.revoke(alice()).await;
+    setup.store.faults.hangs.store(false, Ordering::Relaxed);
+    setup.pass(Duration::from_secs(10)).await;
+    assert!(setup.freshness().is_fresh());
+    assert_eq!(setup.epochs.cut_off(&alice()).login_before, missed.revoked_before());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_is_asked_again_and_loaded_anew() {
+    let setup = setup();
+    let _sync = setup.follower().start().unwrap();
+    setup.epochs.ready().await;
+    let loads = setup.store.faults.loads.load(Ordering::Relaxed);
+    setup.store.faults.fails.store(true, Ordering::Relaxed);
+    setup.pass(Duration::from_secs(5)).await;
+    setup.store.faults.fails.store(false, Ordering::Relaxed);
+    setup.pass(Duration::from_secs(5)).await;
+    assert!(setup.store.faults.loads.load(Ordering::Relaxed) > loads);
+    assert!(setup.freshness().is_fresh());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_proves_no_freshness() {
+    let setup = setup();
+    setup.store.faults.replica.store(true, Ordering::Relaxed);
+    let _sync = setup.follower().start().unwrap();
+    let receipt = setup.revoke(alice()).await;
+    setup.pass(Duration::from_secs(3)).await;
+    assert_eq!(setup.freshness(), Freshness::NotLoaded);
+    // What it tells is applied all the same: cut-offs only rise.
+    assert_eq!(setup.epochs.cut_off(&alice()).login_before, receipt.revoked_before());
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_loaded_now_and_then_and_nothing_falls() {
+    let setup = setup();
+    let receipt = setup.revoke(alice()).await;
+    let follower = setup.follower().reload_interval(Duration::from_secs(5));
+    let _sync = follower.start().unwrap();
+    setup.epochs.ready().await;
+    setup.pass(Duration::from_secs(30)).await;
+    assert!(setup.store.faults.loads.load(Ordering::Relaxed) >= 4);
+    assert_eq!(setup.epochs.cut_off(&alice()).login_before, receipt.revoked_before());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_database_is_loaded_whole() {
+    let setup = setup();
+    let _sync = setup.follower().start().unwrap();
+    setup.epochs.ready().await;
+    let loads = setup.store.faults.loads.load(Ordering::Relaxed);
+    setup.store.faults.other_database.store(true, Ordering::Relaxed);
+    setup.pass(Duration::from_secs(3)).await;
+    assert!(setup.store.faults.loads.load(Ordering::Relaxed) > loads);
+    assert!(setup.freshness().is_fresh());
+}
+
+#[tokio::test(start_paused = true)]
+async fn b90_a_database_restored_from_a_backup_lowers_nothing_and_mints_above_it() {
+    let (clock, _) = Clock::manual(START);
+    let epochs = Epochs::builder().clock(clock.clone()).build().unwrap();
+    let lost = CutOff::at(StoreTime::from_micros(1_900_000_000_000_000), Demand::Login);
+    epochs.raise(&alice(), lost);
+    // The backup knows nothing of alice's revocation.
+    let store = MemoryStore::with_clock(clock);
+    let _sync = Follower::new(store.clone(), epochs.clone()).start().unwrap();
+    epochs.ready().await;
+    assert_eq!(epochs.cut_off(&alice()), lost);
+    let mint = Mint {
+        ticket: store.ticket().await.unwrap(),
+        session: tower_revocation::store::MintFor::Login,
+        sid: Id::random(),
+        user: Id::new("alice").unwrap(),
+        groups: vec![],
+        lifetimes: Lifetimes::default(),
+    };
+    let minted = store.mint(&mint).await.unwrap();
+    assert_eq!(epochs.revoked([&alice()], minted.stamp), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clearing_reaches_the_copy() {
+    let setup = setup();
+    setup.revoke(alice()).await.revoked_before();
+    let bob = Scope::user("bob").unwrap();
+    let kept = setup.revoke(bob.clone()).await;
+    let _sync = setup.follower().start().unwrap();
+    setup.epochs.ready().await;
+    let audit = Audit::new(Id::new("root").unwrap(), "by mistake");
+    let cleared = setup.store.clear(&alice(), audit).await.unwrap();
+    setup.epochs.wait_for(&cleared).await;
+    assert_eq!(setup.epochs.cut_off(&alice()), CutOff::NONE);
+    assert_eq!(setup.epochs.cut_off(&bob).login_before, kept.revoked_before());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_handle_stops_the_work() {
+    let setup = setup();
+    let sync = setup.follower().start().unwrap();
+    setup.epochs.ready().await;
+    assert!(sync.is_running());
+    drop(sync);
+    setup.pass(Duration::from_secs(1)).await;
+    let polls = setup.store.faults.polls.load(Ordering::Relaxed);
+    setup.pass(Duration::from_secs(12)).await;
+    assert_eq!(setup.store.faults.polls.load(Ordering::Relaxed), polls);
+    assert!(matches!(setup.freshness(), Freshness::Stale { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_and_store_are_purged_in_the_background() {
+    let setup = setup();
+    setup.revoke(alice()).await.revoked_before();
+    let follower = setup.follower().purge_interval(Duration::from_secs(10));
+    let _sync = follower.start().unwrap();
+    setup.epochs.ready().await;
+    setup.hand.advance(Lifetimes::default().session() * 2);
+    setup.pass(Duration::from_secs(15)).await;
+    assert_eq!(setup.epochs.cut_off(&alice()), CutOff::NONE);
+    let loaded = setup.store.watch().await.unwrap().load().await.unwrap();
+    assert!(loaded.entries.iter().all(|entry| entry.scope == Scope::Everyone));
+}
+
+#[tokio::test]
+async fn b84_intervals_that_make_no_sense_are_refused_and_named() {
+    let setup = setup();
+    let zero = Duration::ZERO;
+    for (follower, name) in [
+        (setup.follower().poll_interval(zero), "poll_interval"),
+        (setup.follower().query_timeout(zero), "query_timeout"),
+        (setup.follower().reload_interval(zero), "reload_interval"),
+        (setup.follower().purge_interval(zero), "purge_interval"),
+        (setup.follower().poll_interval(Duration::from_secs(4)), "max_staleness"),
+    ] {
+        match follower.start() {
+            Err(ConfigError::Duration { field, .. }) => assert_eq!(field, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    assert!(Epochs::builder().max_staleness(zero).build().is_err());
+}
