@@ -25,7 +25,7 @@ fn on(epochs: &Epochs, rules: IssuerRules) -> Verifier {
 
 fn revoke(epochs: &Epochs, scope: &Scope, at: u64, demand: Demand) {
     let at = StoreTime::from_micros(at);
-    epochs.raise(scope, CutOff::at(at, demand), at);
+    epochs.raise(scope, CutOff::at(at, demand));
 }
 
 fn scopes(prefix: &str) -> Vec<Scope> {
