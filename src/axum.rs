@@ -86,7 +86,12 @@ where
 impl IntoResponse for MissingLayer {
     /// 500. The claims type goes to the log alone; it is no affair of clients.
     fn into_response(self) -> Response {
-        const BODY: &str = r#"{"type":"urn:tower-revocation:problem:missing-layer","title":"Server misconfigured","status":500,"detail":"RevocationLayer is missing on this route, or reads other claims than the handler asks for"}"#;
+        const BODY: &str = concat!(
+            r#"{"type":"urn:tower-revocation:problem:missing-layer","#,
+            r#""title":"Server misconfigured","status":500,"#,
+            r#""detail":"RevocationLayer is missing on this route, "#,
+            r#"or reads other claims than the handler asks for"}"#,
+        );
 
         telemetry::misconfigured(&self);
         let mut response = Response::new(Body::from(BODY));

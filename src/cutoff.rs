@@ -214,7 +214,6 @@ pub struct Revoked {
 
 /// Proof that a revocation is stored: it was sealed with this cut-off and committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[must_use = "a receipt tells when instances have applied the revocation"]
 pub struct Receipt {
     revoked_before: StoreTime,
 }

@@ -1,5 +1,7 @@
 //! Tower middleware that revokes JWTs at once, without a database query per request.
 
+#![warn(missing_debug_implementations, missing_docs, unreachable_pub)]
+
 #[cfg(feature = "axum")]
 pub mod axum;
 pub mod clock;
@@ -19,5 +21,11 @@ pub mod verify;
 pub use cutoff::Demand;
 pub use epochs::Epochs;
 pub use layer::RevocationLayer;
-pub use scope::Scope;
+pub use scope::{Id, Scope};
+pub use session::{Grant, Issuer, KeyRing};
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;
+pub use store::{EpochStore, Revocation};
+pub use sync::{Follower, SyncHandle};
+pub use token::Algorithm;
 pub use verify::{NoClaims, Rejection, Verified, Verifier};

@@ -1,5 +1,7 @@
 //! The middleware, seen from outside: which service it calls, what it answers, what it passes on.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "common/gate.rs"]
 mod gate;
 
@@ -145,6 +147,47 @@ async fn hands_the_proof_to_the_service() {
     let request = with_token().body(Empty::new()).unwrap();
     let body = service.oneshot(request).await.unwrap().into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "alice");
+}
+
+#[tokio::test]
+async fn law_9_a_refused_request_never_reaches_the_service() {
+    let revoked = Gate::open();
+    revoke(&revoked, Demand::Login);
+    for (gate, request) in [
+        (Gate::open(), Request::get("/")),
+        (Gate::open(), Request::get("/").header(AUTHORIZATION, "Bearer a.b.c")),
+        (Gate::open(), with_token().header(AUTHORIZATION, "Bearer a")),
+        (Gate::open(), with_token().uri("/?access_token=a")),
+        (Gate::not_loaded(), with_token()),
+        (revoked, with_token()),
+    ] {
+        // Even an answer that says 200 is only an answer.
+        let layer = RevocationLayer::new(gate.verifier).on_rejection(|_| Response::default());
+        let picky = Picky::default();
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
+        layer.layer(picky.clone()).oneshot(request).await.unwrap();
+        assert_eq!(picky.calls.load(Ordering::SeqCst), 0);
+    }
+}
+
+#[test]
+fn counts_each_request_once() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        let layer = RevocationLayer::new(Gate::open().verifier);
+        for request in [with_token(), Request::get("/"), Request::get("/")] {
+            let request = request.body(Empty::<Bytes>::new()).unwrap();
+            runtime.block_on(layer.layer(service_fn(hello)).oneshot(request)).unwrap();
+        }
+    });
+    let counted = recorder.handle().render();
+    for line in [
+        "tower_revocation_accepted_total 1\n",
+        "tower_revocation_refused_total{reason=\"missing\"} 2\n",
+    ] {
+        assert!(counted.contains(line), "{counted}");
+    }
 }
 
 #[test]

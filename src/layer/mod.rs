@@ -133,7 +133,7 @@
 //! `detail` and `demand`. `type` is `urn:tower-revocation:problem:` and the
 //! [reason](crate::Rejection::reason) with hyphens, `revoked` or `malformed-header` for instance.
 //! `demand` tells what the client has to do, `refresh` or `login`; it is missing with 503, where
-//! the same token may be good again in a moment. No answer may be stored by a cache.
+//! the same token may be good again in a moment. `Cache-Control: no-store` keeps it out of caches.
 //!
 //! Requests whose content type begins with `application/grpc` get the form of gRPC instead: 200,
 //! `grpc-status` and `grpc-message` among the headers and an empty body, and as metadata

@@ -3,6 +3,8 @@
 //! Each goes through the service and, as bytes on a socket, through hyper. The service behind
 //! counts its calls: after a refusal the count is zero, and a good token proves that it counts.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -114,9 +116,12 @@ impl Front {
         for (name, value) in headers {
             request.headers_mut().append(name, HeaderValue::from_bytes(value).unwrap());
         }
+        self.call_with(request).await
+    }
+
+    async fn call_with<B>(&self, request: Request<B>) -> Reply {
         let calls = self.calls.clone();
-        let service =
-            self.layer.layer(service_fn(move |_: Request<Empty<Bytes>>| counted(calls.clone())));
+        let service = self.layer.layer(service_fn(move |_: Request<B>| counted(calls.clone())));
         let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         Reply { status: parts.status.as_u16(), headers: parts.headers, body }
@@ -124,6 +129,10 @@ impl Front {
 
     /// As bytes on a socket.
     async fn send(&self, request: &[u8]) -> Reply {
+        parsed(&self.exchange(request).await)
+    }
+
+    async fn exchange(&self, request: &[u8]) -> Vec<u8> {
         let exchange = async {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
             stream.write_all(request).await.unwrap();
@@ -132,7 +141,7 @@ impl Front {
             let _ = stream.read_to_end(&mut reply).await;
             reply
         };
-        parsed(&tokio::time::timeout(Duration::from_secs(10), exchange).await.unwrap())
+        tokio::time::timeout(Duration::from_secs(10), exchange).await.unwrap()
     }
 
     fn calls(&self) -> usize {
@@ -212,6 +221,15 @@ async fn accepts_request(uri: &str, headers: &[(HeaderName, &[u8])]) {
 #[tokio::test]
 async fn b01_refuses_a_request_without_a_token() {
     refuses(&[], MISSING).await;
+}
+
+#[tokio::test]
+async fn b01_answers_head_without_a_body() {
+    let front = Front::start().await;
+    let request = b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let reply = String::from_utf8(front.exchange(request).await).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 401 ") && reply.ends_with("\r\n\r\n"), "{reply}");
+    front.assert_untouched().await;
 }
 
 #[tokio::test]
@@ -415,6 +433,13 @@ async fn b23_refuses_nul_and_line_breaks() {
 #[tokio::test]
 async fn b24_never_looks_at_trailers() {
     let front = Front::start().await;
+    let trailers: HeaderMap =
+        [(AUTHORIZATION, HeaderValue::try_from(bearer(&good_token())).unwrap())]
+            .into_iter()
+            .collect();
+    let body = Full::<Bytes>::from("a").with_trailers(async { Some(Ok(trailers)) });
+    MISSING.assert(&front.call_with(Request::post("/").body(body).unwrap()).await, "service");
+
     let request = format!(
         "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\
          Trailer: Authorization\r\n\r\n1\r\na\r\n0\r\nAuthorization: Bearer {}\r\n\r\n",

@@ -1,5 +1,7 @@
 //! A verifier with its epochs, a clock to drive by hand, and tokens to show it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -14,25 +16,26 @@ use tower_revocation::{
 };
 
 /// When all tests happen, in seconds since 1970.
-pub const NOW: u64 = 1_800_000_000;
+pub(crate) const NOW: u64 = 1_800_000_000;
 
 const SECRET: &[u8] = &[7; 32];
 
-pub struct Gate {
-    pub epochs: Epochs,
-    pub clock: ManualClock,
-    pub verifier: Verifier,
+pub(crate) struct Gate {
+    pub(crate) epochs: Epochs,
+    #[allow(dead_code, reason = "time stands still in some of the tests")]
+    pub(crate) clock: ManualClock,
+    pub(crate) verifier: Verifier,
 }
 
 impl Gate {
     /// With its revocations loaded, and fresh as long as the clock stands.
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let gate = Self::not_loaded();
         gate.sync();
         gate
     }
 
-    pub fn not_loaded() -> Self {
+    pub(crate) fn not_loaded() -> Self {
         let (clock, hand) = Clock::manual(Duration::from_secs(NOW));
         let epochs = Epochs::builder().clock(clock).build().unwrap();
         let key = VerifyingKey::hmac(Algorithm::HS256, SECRET).unwrap();
@@ -43,7 +46,7 @@ impl Gate {
     }
 
     /// A poll has just found the store as this copy is.
-    pub fn sync(&self) {
+    pub(crate) fn sync(&self) {
         let now = self.epochs.clock().now();
         let head = StoreTime::ZERO;
         self.epochs.synced(Synced { asked_at: now, store_clock: now.wall, head });
@@ -51,7 +54,7 @@ impl Gate {
 }
 
 /// A good token of alice's, issued ten seconds ago.
-pub fn good_token() -> String {
+pub(crate) fn good_token() -> String {
     token(&json!({
         "iss": "https://issuer.test", "aud": "api", "sub": "alice", "sid": "s1", "jti": "t1",
         "client_id": "web", "iat": NOW - 10, "exp": NOW + 300, "plan": "gold",

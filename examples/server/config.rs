@@ -1,0 +1,61 @@
+//! The settings, from the environment.
+
+use std::{
+    env::VarError,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// The settings of one server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub address: SocketAddr,
+    pub data_dir: PathBuf,
+    pub issuer: String,
+    pub audience: String,
+    pub access_ttl: Duration,
+    pub max_ttl: Duration,
+    pub max_staleness: Duration,
+    pub poll: Duration,
+}
+
+impl Config {
+    /// Reads the environment; what is not set has its default.
+    pub fn from_env() -> Result<Self, String> {
+        if std::env::var_os("DATABASE_URL").is_some() {
+            return Err("DATABASE_URL: PostgreSQL and MariaDB are not supported yet".to_owned());
+        }
+        Ok(Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, parsed("PORT", 3000)?)),
+            data_dir: text("DATA_DIR", "data")?.into(),
+            issuer: text("ISSUER", "http://127.0.0.1:3000")?,
+            audience: text("AUDIENCE", "demo")?,
+            access_ttl: seconds("ACCESS_TTL", 900.0)?,
+            max_ttl: seconds("MAX_TTL", 60.0 * 86_400.0)?,
+            max_staleness: seconds("MAX_STALENESS", 10.0)?,
+            poll: seconds("POLL", 1.0)?,
+        })
+    }
+}
+
+fn text(name: &str, default: &str) -> Result<String, String> {
+    match std::env::var(name) {
+        Ok(value) => Ok(value),
+        Err(VarError::NotPresent) => Ok(default.to_owned()),
+        Err(VarError::NotUnicode(_)) => Err(format!("{name} is not Unicode")),
+    }
+}
+
+fn parsed<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String> {
+    match text(name, "")?.as_str() {
+        "" => Ok(default),
+        value => value.parse().map_err(|_| format!("{name}={value:?} cannot be read")),
+    }
+}
+
+/// Seconds, fractions allowed.
+fn seconds(name: &str, default: f64) -> Result<Duration, String> {
+    let value = parsed(name, default)?;
+    Duration::try_from_secs_f64(value).map_err(|problem| format!("{name}={value}: {problem}"))
+}

@@ -1,0 +1,50 @@
+//! A complete service on SQLite: logins, protected routes, revocation, metrics.
+//!
+//! `cargo run --example server`, then the curl lines of the README. Several of them on one
+//! `DATA_DIR` are a fleet: a revocation in one is enforced in all.
+
+mod app;
+mod config;
+mod fault;
+mod metrics;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::error::Error;
+
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use crate::{app::app, config::Config};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).init();
+
+    let config = Config::from_env()?;
+    let listener = TcpListener::bind(config.address).await?;
+    let (app, _sync) = app(&config).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
+    Ok(())
+}
+
+/// Resolves at Ctrl-C or, where there is one, SIGTERM.
+async fn stopped() {
+    let interrupted = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupted.await;
+}
