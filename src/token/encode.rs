@@ -22,7 +22,6 @@ struct Header<'a> {
 /// the key fails.
 ///
 /// [RFC 7515, section 7.1]: https://www.rfc-editor.org/rfc/rfc7515#section-7.1
-#[allow(dead_code, reason = "the issuer of sessions mints with it")]
 pub(crate) fn encode(
     key: &SigningKey,
     typ: &str,
