@@ -66,7 +66,7 @@ impl<'a> Raw<'a> {
         Some(entries.into_iter().map(Raw).collect())
     }
 
-    /// An object, checked like the one it stands in.
+    /// The text itself.
     pub(super) fn text(self) -> &'a str {
         self.0.get()
     }

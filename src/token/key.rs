@@ -3,15 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    Algorithm,
+    Algorithm, CryptoBackend,
     algorithm::KeyType,
     backend::{keys::PublicBytes, signature::Verifying},
     default_backend, der, jwk, pem,
 };
-use crate::{
-    error::{ConfigError, KeyProblem},
-    token::CryptoBackend,
-};
+use crate::error::{ConfigError, KeyProblem};
 
 /// The shortest HMAC secret, in bytes.
 const MIN_SECRET_BYTES: usize = 32;

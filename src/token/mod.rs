@@ -35,7 +35,6 @@ pub use algorithm::Algorithm;
 pub use backend::CryptoBackend;
 pub(crate) use backend::default_backend;
 pub(crate) use claims::{Claims, Payload};
-#[allow(unused_imports, reason = "the issuer of sessions mints with it")]
 pub(crate) use encode::encode;
 pub(crate) use header::Header;
 pub(crate) use jws::Compact;

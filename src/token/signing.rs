@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
     Algorithm, CryptoBackend, VerifyingKey,
-    algorithm::KeyType,
+    algorithm::{Curve, KeyType},
     backend::{keys::random, signature::Signing},
     default_backend, der,
     jwk::thumbprint,
@@ -145,7 +145,7 @@ impl SigningKey {
             }
             der::PrivateKey::Curve(found) => {
                 algorithm.fits(found)?;
-                if found == KeyType::Okp(super::algorithm::Curve::Ed25519) {
+                if found == KeyType::Okp(Curve::Ed25519) {
                     let public = backend.ed25519_public(pkcs8).ok_or(KeyProblem::Malformed)?;
                     let key = VerifyingKey::from_point(algorithm, found, &public)?;
                     (Signing::ed25519(pkcs8), key)

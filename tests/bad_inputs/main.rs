@@ -1,5 +1,17 @@
-//! What is refused, and how: one test for each entry, named by its number.
+//! Every bad input of the catalogue gets a refusal with a name, and its good twin is accepted.
+//!
+//! The number in a test's name is that of the catalogue.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod authorization;
+mod claims;
+mod configuration;
 #[path = "../common/gate.rs"]
 mod gate;
+mod jose_header;
+mod properties;
+mod signature;
+mod structure;
+mod support;
+mod verdict;

@@ -5,6 +5,10 @@ use rand::TryRng;
 use super::{CryptoBackend, signature::Verifying};
 use crate::{error::KeyProblem, token::Algorithm};
 
+#[cfg_attr(
+    not(any(feature = "aws-lc-rs", feature = "rust-crypto")),
+    allow(unused_variables, reason = "without a library there is nobody to ask")
+)]
 impl CryptoBackend {
     /// Whether this library can verify with the public key made of `bytes`.
     ///
@@ -57,10 +61,6 @@ impl CryptoBackend {
 
 /// The part of a public key that a library may object to.
 #[derive(Clone, Copy)]
-#[cfg_attr(
-    not(any(feature = "aws-lc-rs", feature = "rust-crypto")),
-    allow(dead_code, reason = "nobody looks without a library")
-)]
 #[cfg_attr(
     not(all(feature = "aws-lc-rs", feature = "rust-crypto")),
     allow(dead_code, reason = "each library looks at its own")
