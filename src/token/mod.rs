@@ -11,6 +11,8 @@
 //! 4. [`KeySet`] finds the one key that the header names, and `backend` checks the signature;
 //! 5. `claims` reads the registered claims, each with the one type it may have.
 //!
+//! [`IssuerRules`] say what the tokens of one issuer must look like.
+//!
 //! On the way out, `encode` writes what comes in that way.
 //!
 //! Keys are checked when they are made ([`VerifyingKey`], [`SigningKey`]): a weak one, or one for
@@ -29,6 +31,7 @@ mod key;
 mod key_set;
 mod pem;
 mod problem;
+mod rules;
 mod signing;
 
 pub use algorithm::Algorithm;
@@ -42,4 +45,5 @@ pub use key::VerifyingKey;
 pub use key_set::KeySet;
 pub(crate) use problem::Problem;
 pub use problem::{ClaimProblem, Malformed};
+pub use rules::{IssuerRules, TypPolicy};
 pub use signing::SigningKey;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use proptest::prelude::*;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
 use tower_revocation::{
     Demand, EpochStore, Epochs, Rejection, RevocationLayer, Scope,
     clock::Clock,
@@ -33,25 +33,22 @@ fn alice() -> Scope {
     Scope::user("alice").unwrap()
 }
 
+type Protected = BoxCloneService<
+    Request<Full<Bytes>>,
+    Response<tower_revocation::layer::ResponseBody<Full<Bytes>>>,
+    Infallible,
+>;
+
 /// The layer of `instance` around a service that counts the requests it sees.
-fn counting(
-    instance: &Instance,
-) -> (
-    impl Service<
-        Request<Full<Bytes>>,
-        Response = Response<tower_revocation::layer::ResponseBody<Full<Bytes>>>,
-        Error = Infallible,
-    > + Clone
-    + use<>,
-    Arc<AtomicUsize>,
-) {
+fn counting(instance: &Instance) -> (Protected, Arc<AtomicUsize>) {
     let seen = Arc::new(AtomicUsize::new(0));
     let counter = seen.clone();
     let inner = service_fn(move |_: Request<Full<Bytes>>| {
         counter.fetch_add(1, Ordering::Relaxed);
         std::future::ready(Ok(Response::new(Full::default())))
     });
-    (RevocationLayer::new(instance.verifier.clone()).layer(inner), seen)
+    let protected = RevocationLayer::new(instance.verifier.clone()).layer(inner);
+    (BoxCloneService::new(protected), seen)
 }
 
 fn request(token: &str) -> Request<Full<Bytes>> {
