@@ -92,7 +92,7 @@
 //!
 //! **`rust-crypto`**: signatures by the pure Rust crates of the RustCrypto project. RSA keys have at
 //! most 4096 bits there. With neither back end the crate compiles, and building a [`Verifier`] or
-//! making a key is refused.
+//! a signing key is refused.
 //!
 //! **`axum`**: [`Verified`] as an extractor. It depends on axum-core only.
 //!
