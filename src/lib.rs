@@ -11,10 +11,10 @@
 //!   token in a check that starts more than
 //!   [`max_staleness`](epochs::EpochsBuilder::max_staleness) later. Typically it takes
 //!   milliseconds, or one poll. An instance that cannot follow the store refuses by itself.
-//! - **Liveness.** A token that [`Issuer`] mints after that is accepted at once, on every instance
-//!   that is fresh, whatever any clock says.
-//! - **No false logout.** A token that no revocation covers is never refused as revoked: when
-//!   nothing can be said, the answer is 503, not 401.
+//! - **Liveness.** A token that [`Issuer`] mints after that is above the revocation on every
+//!   instance, in the same microsecond too, whatever any clock says.
+//! - **No false logout.** A token that no revocation covers is not refused as revoked; when nothing
+//!   can be said, the answer is 503, not 401.
 //! - **No statement** is sent to the database for a request.
 //!
 //! `SECURITY.md` in the repository has the exact wording, and what is *not* promised. The `README`
