@@ -180,6 +180,26 @@ fn the_quick_start_of_the_readme_is_the_example() {
     assert_eq!(block.trim(), example.join("\n").trim());
 }
 
+#[test]
+fn the_readme_lists_every_metric_and_feature() {
+    let readme = read("README.md");
+    let telemetry = read("src/telemetry.rs");
+    let metrics: Vec<&str> =
+        telemetry.split('"').filter(|text| text.starts_with("tower_revocation_")).collect();
+    let manifest = read("Cargo.toml");
+    let (_, features) = manifest.split_once("[features]\n").unwrap();
+    let (features, _) = features.split_once("\n[").unwrap();
+    let features: Vec<&str> = features
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(" = ").map(|(name, _)| name))
+        .filter(|name| *name != "default")
+        .collect();
+    assert!(metrics.len() > 5 && features.len() > 5, "{metrics:?} {features:?}");
+    none(metrics.into_iter().filter(|name| !readme.contains(&format!("| `{name}"))));
+    none(features.into_iter().filter(|name| !readme.contains(&format!("| `{name}` |"))));
+}
+
 // ---- the test of the tests ----
 
 #[test]
