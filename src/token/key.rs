@@ -6,7 +6,8 @@ use super::{
     Algorithm, CryptoBackend,
     algorithm::KeyType,
     backend::{keys::PublicBytes, signature::Verifying},
-    default_backend, der, jwk, pem,
+    default_backend, jwk,
+    key_format::{self, PublicKey},
 };
 use crate::error::{ConfigError, KeyProblem};
 
@@ -109,8 +110,7 @@ impl VerifyingKey {
     pub(super) fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, KeyProblem> {
         algorithm.fits(KeyType::Secret)?;
         // Anybody could sign with it (CVE-2015-9235 and its many successors).
-        let holds_pem = secret.windows(pem::BEGIN.len()).any(|text| text == pem::BEGIN.as_bytes());
-        if holds_pem || der::is_public(secret.trim_ascii()) {
+        if key_format::is_public(secret) {
             return Err(KeyProblem::SecretIsPublicKey);
         }
         if secret.len() < MIN_SECRET_BYTES {
@@ -125,8 +125,8 @@ impl VerifyingKey {
         exponent: &[u8],
     ) -> Result<Self, KeyProblem> {
         algorithm.fits(KeyType::Rsa)?;
-        let modulus = der::without_leading_zeros(modulus);
-        let exponent = der::without_leading_zeros(exponent);
+        let modulus = without_leading_zeros(modulus);
+        let exponent = without_leading_zeros(exponent);
         if !(2048..=8192).contains(&bits(modulus)) {
             return Err(KeyProblem::RsaModulus);
         }
@@ -161,18 +161,18 @@ impl VerifyingKey {
     }
 
     fn read_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyProblem> {
-        let (label, bytes) = pem::decode(pem).ok_or(KeyProblem::Malformed)?;
-        let key = match label {
-            "PUBLIC KEY" => der::spki(&bytes),
-            "RSA PUBLIC KEY" => der::pkcs1_public(&bytes),
+        let block = key_format::only_block(pem).ok_or(KeyProblem::Malformed)?;
+        let key = match block.tag() {
+            "PUBLIC KEY" => key_format::spki(block.contents()),
+            "RSA PUBLIC KEY" => key_format::pkcs1_public(block.contents()),
             label if label.ends_with("PRIVATE KEY") => return Err(KeyProblem::PrivateHalf),
             _ => None,
         };
         match key.ok_or(KeyProblem::Malformed)? {
-            der::PublicKey::Rsa { modulus, exponent } => {
-                Self::from_rsa(algorithm, modulus, exponent)
+            PublicKey::Rsa(key) => {
+                Self::from_rsa(algorithm, key.modulus.as_bytes(), key.public_exponent.as_bytes())
             }
-            der::PublicKey::Point(found, point) => Self::from_point(algorithm, found, point),
+            PublicKey::Point(found, point) => Self::from_point(algorithm, found, point),
         }
     }
 
@@ -236,6 +236,12 @@ impl fmt::Debug for VerifyingKey {
 fn bits(number: &[u8]) -> usize {
     let unused = number.first().map_or(0, |first| first.leading_zeros());
     number.len() * 8 - unused as usize
+}
+
+/// A big-endian number without its leading zeros.
+fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
+    &number[zeros..]
 }
 
 /// What went wrong with the key `kid`.
