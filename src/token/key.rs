@@ -151,6 +151,9 @@ impl VerifyingKey {
             Algorithm::ES384 => 48,
             _ => {
                 let x: [u8; 32] = point.try_into().map_err(|_| KeyProblem::Malformed)?;
+                if has_small_order(x) {
+                    return Err(KeyProblem::Malformed);
+                }
                 return Self::make(algorithm, Verifying::ed25519(&x), Public::Ed25519(x)).checked();
             }
         };
@@ -238,6 +241,35 @@ fn bits(number: &[u8]) -> usize {
     number.len() * 8 - unused as usize
 }
 
+/// Whether an Ed25519 key is one of the points whose order divides 8, all zeros for instance. The
+/// secret drops out of their signatures, so that anybody can make them
+/// ([Taming the many EdDSAs, section 2](https://eprint.iacr.org/2020/1244)).
+fn has_small_order(mut x: [u8; 32]) -> bool {
+    // The sign of the other coordinate.
+    x[31] &= 0x7f;
+    let [low, middle @ .., high] = x;
+    match (low, high) {
+        (0 | 1, 0) => middle == [0; 30],
+        // p - 1, and p and p + 1, which readers reduce to 0 and 1.
+        (0xec..=0xee, 0x7f) => middle == [0xff; 30],
+        _ => ORDER_8.contains(&x),
+    }
+}
+
+/// The second coordinates of the points of order 8.
+const ORDER_8: [[u8; 32]; 2] = [
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+];
+
 /// A big-endian number without its leading zeros.
 fn without_leading_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|&&byte| byte == 0).count();
@@ -251,4 +283,35 @@ pub(super) fn problem_of(kid: Option<&str>, problem: KeyProblem) -> ConfigError 
 
 pub(super) fn nameless(problem: KeyProblem) -> ConfigError {
     problem_of(None, problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::algorithm::Curve;
+
+    #[test]
+    fn a_key_whose_signatures_anybody_can_make_is_refused() {
+        let ends =
+            [(0, 0, 0), (1, 0, 0), (0xec, 0xff, 0x7f), (0xed, 0xff, 0x7f), (0xee, 0xff, 0x7f)];
+        let points = ends.map(|(low, middle, high)| {
+            let mut x = [middle; 32];
+            (x[0], x[31]) = (low, high);
+            x
+        });
+        // The neutral element and zero: made without a secret.
+        let forged = [&[1][..], &[0; 63]].concat();
+        let mut forgeries = 0;
+        for (mut x, sign) in points.into_iter().chain(ORDER_8).flat_map(|x| [(x, 0), (x, 0x80)]) {
+            x[31] |= sign;
+            let made = VerifyingKey::from_point(Algorithm::EdDSA, KeyType::Okp(Curve::Ed25519), &x);
+            assert_eq!(made.err(), Some(KeyProblem::Malformed), "{x:02x?}");
+            for &backend in CryptoBackend::ALL {
+                let key = Verifying::ed25519(&x);
+                let fits = |n| backend.verifies(Algorithm::EdDSA, &key, &[n], &forged);
+                forgeries += usize::from((0..64).any(fits));
+            }
+        }
+        assert!(forgeries > 0, "the libraries refuse them by now: drop the list");
+    }
 }

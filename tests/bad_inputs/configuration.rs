@@ -178,6 +178,8 @@ fn b83_refuses_a_jwk_that_is_not_for_verifying() {
         // A point that is not on the curve.
         (es256().with("x", &format!("{zeros:?}")), Some(Malformed)),
         (es256().without("y"), Some(Malformed)),
+        // A point of order 4, whose signatures anybody can make.
+        (jwk(Algorithm::EdDSA).with("x", &format!("{zeros:?}")), Some(Malformed)),
         (rs256().without("alg"), Some(KeyProblem::Algorithm)),
         (rs256().with("n", r#""+/==""#), Some(Malformed)),
     ] {
