@@ -9,6 +9,7 @@
 //! - A text holds exactly one key. The crate `pem` ignores what follows the first.
 //! - What somebody publishes is known for it, so that it never becomes a secret.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use pem::{EncodeConfig, LineEnding, Pem};
 use pkcs1::RsaPublicKey;
 use pkcs8::{
@@ -87,15 +88,23 @@ pub(super) fn pkcs8_of_rsa(pkcs1: &[u8]) -> Option<Vec<u8>> {
     PrivateKeyInfo::new(pkcs1::ALGORITHM_ID, pkcs1).to_der().ok()
 }
 
-/// Whether `bytes` are what somebody publishes: a public key of any type, or a certificate.
+/// Whether `bytes` are what somebody publishes: a public key of any type, or a certificate, in DER,
+/// in base64 or in PEM.
 pub(super) fn is_public(bytes: &[u8]) -> bool {
-    let holds_pem = bytes.windows(BEGIN.len()).any(|text| text == BEGIN.as_bytes());
-    holds_pem
-        || only_element(bytes).is_some_and(|der| {
-            SubjectPublicKeyInfoRef::from_der(der).is_ok()
-                || RsaPublicKey::from_der(der).is_ok()
-                || is_certificate(der)
-        })
+    if bytes.windows(BEGIN.len()).any(|text| text == BEGIN.as_bytes()) {
+        return true;
+    }
+    // PEM without its first and last line, as Keycloak shows the key of a realm.
+    let text: Vec<u8> = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    is_public_der(bytes) || STANDARD.decode(text).is_ok_and(|der| is_public_der(&der))
+}
+
+fn is_public_der(bytes: &[u8]) -> bool {
+    only_element(bytes).is_some_and(|der| {
+        SubjectPublicKeyInfoRef::from_der(der).is_ok()
+            || RsaPublicKey::from_der(der).is_ok()
+            || is_certificate(der)
+    })
 }
 
 /// The one element with only white space around it.
