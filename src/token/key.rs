@@ -6,7 +6,8 @@ use super::{
     Algorithm, CryptoBackend,
     algorithm::KeyType,
     backend::{keys::PublicBytes, signature::Verifying},
-    default_backend, der, jwk, pem,
+    default_backend, jwk,
+    key_format::{self, PublicKey},
 };
 use crate::error::{ConfigError, KeyProblem};
 
@@ -109,8 +110,7 @@ impl VerifyingKey {
     pub(super) fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, KeyProblem> {
         algorithm.fits(KeyType::Secret)?;
         // Anybody could sign with it (CVE-2015-9235 and its many successors).
-        let holds_pem = secret.windows(pem::BEGIN.len()).any(|text| text == pem::BEGIN.as_bytes());
-        if holds_pem || der::is_public(secret.trim_ascii()) {
+        if key_format::is_public(secret) {
             return Err(KeyProblem::SecretIsPublicKey);
         }
         if secret.len() < MIN_SECRET_BYTES {
@@ -125,8 +125,8 @@ impl VerifyingKey {
         exponent: &[u8],
     ) -> Result<Self, KeyProblem> {
         algorithm.fits(KeyType::Rsa)?;
-        let modulus = der::without_leading_zeros(modulus);
-        let exponent = der::without_leading_zeros(exponent);
+        let modulus = without_leading_zeros(modulus);
+        let exponent = without_leading_zeros(exponent);
         if !(2048..=8192).contains(&bits(modulus)) {
             return Err(KeyProblem::RsaModulus);
         }
@@ -151,6 +151,9 @@ impl VerifyingKey {
             Algorithm::ES384 => 48,
             _ => {
                 let x: [u8; 32] = point.try_into().map_err(|_| KeyProblem::Malformed)?;
+                if has_small_order(x) {
+                    return Err(KeyProblem::Malformed);
+                }
                 return Self::make(algorithm, Verifying::ed25519(&x), Public::Ed25519(x)).checked();
             }
         };
@@ -161,18 +164,18 @@ impl VerifyingKey {
     }
 
     fn read_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyProblem> {
-        let (label, bytes) = pem::decode(pem).ok_or(KeyProblem::Malformed)?;
-        let key = match label {
-            "PUBLIC KEY" => der::spki(&bytes),
-            "RSA PUBLIC KEY" => der::pkcs1_public(&bytes),
+        let block = key_format::only_block(pem).ok_or(KeyProblem::Malformed)?;
+        let key = match block.tag() {
+            "PUBLIC KEY" => key_format::spki(block.contents()),
+            "RSA PUBLIC KEY" => key_format::pkcs1_public(block.contents()),
             label if label.ends_with("PRIVATE KEY") => return Err(KeyProblem::PrivateHalf),
             _ => None,
         };
         match key.ok_or(KeyProblem::Malformed)? {
-            der::PublicKey::Rsa { modulus, exponent } => {
-                Self::from_rsa(algorithm, modulus, exponent)
+            PublicKey::Rsa(key) => {
+                Self::from_rsa(algorithm, key.modulus.as_bytes(), key.public_exponent.as_bytes())
             }
-            der::PublicKey::Point(found, point) => Self::from_point(algorithm, found, point),
+            PublicKey::Point(found, point) => Self::from_point(algorithm, found, point),
         }
     }
 
@@ -238,6 +241,41 @@ fn bits(number: &[u8]) -> usize {
     number.len() * 8 - unused as usize
 }
 
+/// Whether an Ed25519 key is one of the points whose order divides 8, all zeros for instance. The
+/// secret drops out of their signatures, so that anybody can make them
+/// ([Taming the many EdDSAs, section 2](https://eprint.iacr.org/2020/1244)).
+fn has_small_order(mut x: [u8; 32]) -> bool {
+    // The sign of the other coordinate.
+    x[31] &= 0x7f;
+    let [low, middle @ .., high] = x;
+    match (low, high) {
+        (0 | 1, 0) => middle == [0; 30],
+        // p - 1, and p and p + 1, which readers reduce to 0 and 1.
+        (0xec..=0xee, 0x7f) => middle == [0xff; 30],
+        _ => ORDER_8.contains(&x),
+    }
+}
+
+/// The second coordinates of the points of order 8.
+const ORDER_8: [[u8; 32]; 2] = [
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+];
+
+/// A big-endian number without its leading zeros.
+fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|&&byte| byte == 0).count();
+    &number[zeros..]
+}
+
 /// What went wrong with the key `kid`.
 pub(super) fn problem_of(kid: Option<&str>, problem: KeyProblem) -> ConfigError {
     ConfigError::Key { kid: kid.unwrap_or("(no kid)").to_owned(), problem }
@@ -245,4 +283,35 @@ pub(super) fn problem_of(kid: Option<&str>, problem: KeyProblem) -> ConfigError 
 
 pub(super) fn nameless(problem: KeyProblem) -> ConfigError {
     problem_of(None, problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::algorithm::Curve;
+
+    #[test]
+    fn a_key_whose_signatures_anybody_can_make_is_refused() {
+        let ends =
+            [(0, 0, 0), (1, 0, 0), (0xec, 0xff, 0x7f), (0xed, 0xff, 0x7f), (0xee, 0xff, 0x7f)];
+        let points = ends.map(|(low, middle, high)| {
+            let mut x = [middle; 32];
+            (x[0], x[31]) = (low, high);
+            x
+        });
+        // The neutral element and zero: made without a secret.
+        let forged = [&[1][..], &[0; 63]].concat();
+        let mut forgeries = 0;
+        for (mut x, sign) in points.into_iter().chain(ORDER_8).flat_map(|x| [(x, 0), (x, 0x80)]) {
+            x[31] |= sign;
+            let made = VerifyingKey::from_point(Algorithm::EdDSA, KeyType::Okp(Curve::Ed25519), &x);
+            assert_eq!(made.err(), Some(KeyProblem::Malformed), "{x:02x?}");
+            for &backend in CryptoBackend::ALL {
+                let key = Verifying::ed25519(&x);
+                let fits = |n| backend.verifies(Algorithm::EdDSA, &key, &[n], &forged);
+                forgeries += usize::from((0..64).any(fits));
+            }
+        }
+        assert!(forgeries > 0, "the libraries refuse them by now: drop the list");
+    }
 }

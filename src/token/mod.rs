@@ -21,15 +21,14 @@
 mod algorithm;
 mod backend;
 mod claims;
-mod der;
 mod encode;
 mod header;
 mod json;
 mod jwk;
 mod jws;
 mod key;
+mod key_format;
 mod key_set;
-mod pem;
 mod problem;
 mod rules;
 mod signing;

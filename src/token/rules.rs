@@ -15,9 +15,9 @@ pub enum TypPolicy {
     AccessToken,
     /// None, `JWT`, or as [`TypPolicy::AccessToken`], for issuers that do not follow RFC 9068.
     ///
-    /// ID tokens and refresh tokens are told by their claims instead: a token with `at_hash`,
-    /// `c_hash`, `s_hash` or `nonce`, or with a claim `typ` of `ID`, `Refresh` or `Offline`, is
-    /// refused.
+    /// ID, refresh and logout tokens are told by their claims instead: a token with `at_hash`,
+    /// `c_hash`, `s_hash`, `nonce` or `events`, or with a claim `typ` of `ID`, `Refresh`, `Offline`
+    /// or `Logout`, is refused.
     Jwt,
     /// This media type, in any case and with or without `application/`.
     Exactly(String),

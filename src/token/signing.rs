@@ -8,10 +8,10 @@ use super::{
     Algorithm, CryptoBackend, VerifyingKey,
     algorithm::{Curve, KeyType},
     backend::{keys::random, signature::Signing},
-    default_backend, der,
+    default_backend,
     jwk::thumbprint,
     key::nameless,
-    pem,
+    key_format::{self, PrivateKey},
 };
 use crate::error::{ConfigError, Error, ErrorKind, KeyProblem};
 
@@ -77,8 +77,10 @@ impl SigningKey {
     /// another algorithm's type.
     pub fn from_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, ConfigError> {
         let backend = default_backend()?;
-        match pem::decode(pem) {
-            Some(("PRIVATE KEY", pkcs8)) => Self::from_pkcs8(algorithm, &pkcs8, backend),
+        match key_format::only_block(pem) {
+            Some(block) if block.tag() == "PRIVATE KEY" => {
+                Self::from_pkcs8(algorithm, block.contents(), backend)
+            }
             _ => Err(nameless(KeyProblem::Malformed)),
         }
     }
@@ -88,8 +90,10 @@ impl SigningKey {
         let bytes = self.signing.as_bytes();
         match self.algorithm().key_type() {
             KeyType::Secret => None,
-            KeyType::Rsa => Some(pem::encode("PRIVATE KEY", &der::pkcs8_of_rsa(bytes))),
-            KeyType::Ec(_) | KeyType::Okp(_) => Some(pem::encode("PRIVATE KEY", bytes)),
+            KeyType::Rsa => {
+                key_format::pkcs8_of_rsa(bytes).map(|pkcs8| key_format::private_pem(&pkcs8))
+            }
+            KeyType::Ec(_) | KeyType::Okp(_) => Some(key_format::private_pem(bytes)),
         }
     }
 
@@ -139,11 +143,14 @@ impl SigningKey {
         pkcs8: &[u8],
         backend: CryptoBackend,
     ) -> Result<Self, KeyProblem> {
-        let (signing, verifying) = match der::pkcs8(pkcs8).ok_or(KeyProblem::Malformed)? {
-            der::PrivateKey::Rsa { pkcs1, modulus, exponent } => {
-                (Signing::rsa(pkcs1), VerifyingKey::from_rsa(algorithm, modulus, exponent)?)
+        let (signing, verifying) = match key_format::pkcs8(pkcs8).ok_or(KeyProblem::Malformed)? {
+            PrivateKey::Rsa { pkcs1, public } => {
+                let (modulus, exponent) = (public.modulus, public.public_exponent);
+                let key =
+                    VerifyingKey::from_rsa(algorithm, modulus.as_bytes(), exponent.as_bytes())?;
+                (Signing::rsa(pkcs1), key)
             }
-            der::PrivateKey::Curve(found) => {
+            PrivateKey::Curve(found) => {
                 algorithm.fits(found)?;
                 if found == KeyType::Okp(Curve::Ed25519) {
                     let public = backend.ed25519_public(pkcs8).ok_or(KeyProblem::Malformed)?;

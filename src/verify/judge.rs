@@ -30,17 +30,20 @@ pub(super) fn typ(policy: &TypPolicy, typ: Option<&str>) -> Result<(), Rejection
     if fits { Ok(()) } else { Err(Rejection::Type) }
 }
 
-/// Whether the payload is that of an ID or refresh token, for issuers whose header does not say.
+/// Whether the payload is that of an ID, refresh or logout token, for issuers whose header does not
+/// say.
 pub(super) fn kind(policy: &TypPolicy, payload: &Payload<'_>) -> Result<(), Rejection> {
     if *policy != TypPolicy::Jwt {
         return Ok(());
     }
-    // OpenID Connect Core, sections 2 and 3.3.2.11: claims of ID tokens only.
-    let id_token = ["at_hash", "c_hash", "s_hash", "nonce"].iter().any(|name| payload.has(name));
-    let other = payload.string("typ")?.is_some_and(|typ| {
-        ["ID", "Refresh", "Offline"].iter().any(|kind| typ.eq_ignore_ascii_case(kind))
+    // OpenID Connect Core, sections 2 and 3.3.2.11: claims of ID tokens only. RFC 8417, section
+    // 2.2: the claim of security events, of which a logout token is one.
+    let other_claim =
+        ["at_hash", "c_hash", "s_hash", "nonce", "events"].iter().any(|name| payload.has(name));
+    let other_typ = payload.string("typ")?.is_some_and(|typ| {
+        ["ID", "Refresh", "Offline", "Logout"].iter().any(|kind| typ.eq_ignore_ascii_case(kind))
     });
-    if id_token || other { Err(Rejection::Type) } else { Ok(()) }
+    if other_claim || other_typ { Err(Rejection::Type) } else { Ok(()) }
 }
 
 /// Whether the claims are those of a token for us, valid now. Returns its issue stamp.

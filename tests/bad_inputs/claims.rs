@@ -314,11 +314,11 @@ fn b75_refuses_an_id_or_refresh_token_used_as_an_access_token() {
     };
     assert_eq!(check(&payload()), None);
     assert_eq!(check(&payload().text("typ", "Bearer")), None);
-    for name in ["at_hash", "c_hash", "s_hash", "nonce"] {
+    for name in ["at_hash", "c_hash", "s_hash", "nonce", "events"] {
         assert_eq!(check(&payload().text(name, "x")), Some(Rejection::Type), "{name}");
         assert_eq!(check(&payload().set(name, "null")), Some(Rejection::Type), "{name}");
     }
-    for typ in ["ID", "Refresh", "Offline", "refresh"] {
+    for typ in ["ID", "Refresh", "Offline", "Logout", "refresh"] {
         assert_eq!(check(&payload().text("typ", typ)), Some(Rejection::Type), "{typ}");
     }
     assert_eq!(check(&payload().set("typ", "1")), claim("typ", WrongType));

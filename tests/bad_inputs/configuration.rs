@@ -25,18 +25,13 @@ fn build(rules: IssuerRules) -> Result<Verifier, ConfigError> {
     Verifier::builder(Epochs::new()).issuer(rules).build()
 }
 
-/// A DER element with a length in two bytes.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
-    [&[tag, 0x82], &length[..], content].concat()
-}
-
 /// An RSA public key of these numbers as PEM.
 fn rsa(modulus: &[u8], exponent: &[u8]) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
-    let integer = |number: &[u8]| der(2, &[&[0], number].concat());
-    let key = der(0x30, &[integer(modulus), integer(exponent)].concat());
-    let body = STANDARD.encode(key);
+    use pkcs1::{RsaPublicKey, UintRef, der::Encode};
+    let (modulus, public_exponent) = (UintRef::new(modulus), UintRef::new(exponent));
+    let key = RsaPublicKey { modulus: modulus.unwrap(), public_exponent: public_exponent.unwrap() };
+    let body = STANDARD.encode(key.to_der().unwrap());
     format!("-----BEGIN RSA PUBLIC KEY-----\n{body}\n-----END RSA PUBLIC KEY-----\n")
 }
 
@@ -183,6 +178,8 @@ fn b83_refuses_a_jwk_that_is_not_for_verifying() {
         // A point that is not on the curve.
         (es256().with("x", &format!("{zeros:?}")), Some(Malformed)),
         (es256().without("y"), Some(Malformed)),
+        // A point of order 4, whose signatures anybody can make.
+        (jwk(Algorithm::EdDSA).with("x", &format!("{zeros:?}")), Some(Malformed)),
         (rs256().without("alg"), Some(KeyProblem::Algorithm)),
         (rs256().with("n", r#""+/==""#), Some(Malformed)),
     ] {

@@ -54,9 +54,13 @@ fn b42_refuses_hs256_in_lower_case() {
 fn b43_refuses_hs256_keyed_with_the_rsa_public_key() {
     let pem = fixture("rsa-2048.pub.pem");
     let spaced = [b" \n".as_slice(), &pem].concat();
+    let text = String::from_utf8(pem.clone()).unwrap();
+    let bare: Vec<_> = text.lines().filter(|line| !line.starts_with("-----")).collect();
     let secrets = [
         pem,
         spaced,
+        bare.concat().into_bytes(),
+        bare.join("\n").into_bytes(),
         fixture("rsa-2048.pub.der"),
         fixture("rsa-2048.pkcs1.pub.pem"),
         fixture("rsa-2048.certificate.pem"),
