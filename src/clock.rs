@@ -70,7 +70,7 @@ impl Clock {
                 let start = *START;
                 Reading {
                     monotonic: start.elapsed(),
-                    // A clock before 1970 makes every copy stale: refused, and loudly.
+                    // A clock before 1970 reads as 1970; the monotonic one goes on all the same.
                     wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
                 }
             }

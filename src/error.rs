@@ -158,7 +158,8 @@ pub enum ErrorKind {
     /// With [`Demand::Login`] the credentials themselves may be older than the revocation: refuse
     /// the login. With [`Demand::Refresh`] the claims may be: read them again with a new ticket.
     RevokedMeanwhile(Demand),
-    /// The transaction that a revocation was requested in has not committed.
+    /// The transaction that a revocation was requested in has not committed. Asked more than a
+    /// session's longest life later, the request may as well have been purged.
     NotCommitted,
     /// A revocation requested by plain SQL names no valid scope, and was refused.
     RefusedRequest,
@@ -184,6 +185,20 @@ impl Error {
 
     pub(crate) fn new(kind: ErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { kind, source: Some(source.into()) }
+    }
+}
+
+impl ErrorKind {
+    /// Whether the store has decided, in a transaction that went well, rather than failed.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn is_decision(self) -> bool {
+        matches!(
+            self,
+            Self::RevokedMeanwhile(_)
+                | Self::SessionEnded
+                | Self::NotCommitted
+                | Self::RefusedRequest
+        )
     }
 }
 

@@ -36,6 +36,9 @@ pub enum InvalidId {
     /// The text is not in Unicode Normalization Form C.
     #[error("is not in Unicode Normalization Form C")]
     NotNormalized,
+    /// The bytes are no UTF-8.
+    #[error("is not UTF-8")]
+    NotUtf8,
 }
 
 impl Id {

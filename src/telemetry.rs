@@ -1,7 +1,9 @@
 //! What the crate tells about itself: through `metrics` and `tracing` where these features are
 //! on, to nobody otherwise. Names are an interface; the README lists them.
 
-use crate::{cutoff::StoreTime, epochs::Epochs, error::Error, verify::Rejection};
+use std::fmt::Display;
+
+use crate::{cutoff::StoreTime, error::Error};
 
 /// A request was let through.
 pub(crate) fn accepted() {
@@ -10,24 +12,23 @@ pub(crate) fn accepted() {
 }
 
 /// A request was refused. Never logs the token or a part of it.
-pub(crate) fn refused(rejection: &Rejection) {
+pub(crate) fn refused(reason: &'static str, rejection: &dyn Display) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("tower_revocation_refused_total", "reason" => rejection.reason())
-        .increment(1);
+    metrics::counter!("tower_revocation_refused_total", "reason" => reason).increment(1);
     #[cfg(feature = "tracing")]
-    tracing::debug!(reason = rejection.reason(), %rejection, "request refused");
-    let _ = rejection;
+    tracing::debug!(reason, %rejection, "request refused");
+    let _ = (reason, rejection);
 }
 
-/// The copy is known to equal the store.
-pub(crate) fn synced(epochs: &Epochs) {
+/// An answer of the store was applied.
+pub(crate) fn synced(cut_offs: usize, newest: StoreTime) {
     #[cfg(feature = "metrics")]
     {
         metrics::counter!("tower_revocation_syncs_total").increment(1);
-        metrics::gauge!("tower_revocation_cut_offs").set(epochs.len() as f64);
-        metrics::gauge!("tower_revocation_newest_micros").set(epochs.newest().as_micros() as f64);
+        metrics::gauge!("tower_revocation_cut_offs").set(cut_offs as f64);
+        metrics::gauge!("tower_revocation_newest_micros").set(newest.as_micros() as f64);
     }
-    let _ = epochs;
+    let _ = (cut_offs, newest);
 }
 
 /// A connection, a poll or a purge failed; the work goes on.
@@ -59,8 +60,27 @@ pub(crate) fn purged(forgotten: usize, deleted: u64) {
 
 /// A handler asked for what no layer provides: the service is built wrongly.
 #[cfg(feature = "axum")]
-pub(crate) fn misconfigured(problem: &dyn std::fmt::Display) {
+pub(crate) fn misconfigured(problem: &dyn Display) {
     #[cfg(feature = "tracing")]
     tracing::error!(%problem, "service misconfigured");
     let _ = problem;
+}
+
+/// A revocation that somebody requested by plain SQL names no valid scope.
+#[cfg(feature = "sqlite")]
+pub(crate) fn request_refused(problem: &dyn Display) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_requests_refused_total").increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::error!(%problem, "a requested revocation was refused");
+    let _ = problem;
+}
+
+/// A background task panicked; it is started again.
+pub(crate) fn task_panicked(panic: &dyn Display) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_sync_failures_total").increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::error!(%panic, "a task of the revocation sync panicked");
+    let _ = panic;
 }

@@ -8,10 +8,12 @@
 //! 2. The token is taken apart, within its size limit; the header names a key, the payload's `iss`
 //!    the [`IssuerRules`] and so the keys to choose from.
 //! 3. The signature. Before it, only the form of the token is judged.
-//! 4. The claims: audience, times, identifiers, and the service's own.
+//! 4. The claims: audience, identifiers, lifetime, and the service's own.
 //! 5. The epochs: not loaded or stale is "ask again later", never "your token is bad", even if a
-//!    cut-off covers the token: it may have been cleared since.
-//! 6. The cut-offs of all scopes the token is in, by the [one rule](crate::cutoff::revoked).
+//!    cut-off covers the token (it may have been cleared since) or it seems to have expired (by a
+//!    clock that is as old as the copy).
+//! 6. The times: whether it is valid now.
+//! 7. The cut-offs of all scopes the token is in, by the [one rule](crate::cutoff::revoked).
 //!
 //! What comes out is a [`Verified`], which nobody else can make: whoever holds one need not check
 //! again.

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use tower_revocation::{
     Demand, Epochs, Scope,
-    clock::{Clock, ManualClock},
+    clock::{Clock, ManualClock, Reading},
     cutoff::{CutOff, Stamp, StoreTime, revoked},
-    epochs::{Freshness, Synced},
+    epochs::{Freshness, StoreClock, Synced},
     lifetimes::Lifetimes,
 };
 
@@ -42,7 +42,8 @@ fn loaded(max_staleness: Duration) -> (Epochs, ManualClock) {
 }
 
 fn sync(epochs: &Epochs, head: StoreTime, store_clock: Duration) {
-    epochs.synced(Synced { asked_at: epochs.clock().now(), store_clock, head });
+    let asked_at = epochs.clock().now();
+    epochs.synced(Synced { asked_at, answered_at: asked_at, store_clock, head });
 }
 
 proptest! {
@@ -226,15 +227,52 @@ fn a_wall_clock_set_back_hides_no_age() {
     assert!(!epochs.freshness(epochs.clock().now()).is_fresh());
 }
 
+fn at(clock: Duration) -> Option<StoreClock> {
+    Some(StoreClock { earliest: clock, latest: clock })
+}
+
 #[test]
-fn the_stores_clock_never_runs_backwards() {
+fn the_stores_clock_is_followed_both_ways() {
     let (epochs, hand) = loaded(Duration::from_secs(10));
+    let clock = || epochs.store_clock(epochs.clock().now());
     hand.advance(Duration::from_secs(5));
-    assert_eq!(epochs.store_clock(epochs.clock().now()), Some(START + Duration::from_secs(5)));
-    sync(&epochs, StoreTime::ZERO, START - Duration::from_secs(100));
-    assert_eq!(epochs.store_clock(epochs.clock().now()), Some(START + Duration::from_secs(5)));
-    sync(&epochs, StoreTime::ZERO, START + Duration::from_secs(60));
-    assert_eq!(epochs.store_clock(epochs.clock().now()), Some(START + Duration::from_secs(60)));
+    assert_eq!(clock(), at(START + Duration::from_secs(5)));
+    sync(&epochs, StoreTime::ZERO, START + Duration::from_secs(3_600));
+    assert_eq!(clock(), at(START + Duration::from_secs(3_600)));
+    sync(&epochs, StoreTime::ZERO, START);
+    assert_eq!(clock(), at(START));
+}
+
+#[test]
+fn a_slow_poll_tells_the_stores_clock_to_within_its_duration() {
+    let (epochs, hand) = loaded(Duration::from_secs(10));
+    hand.advance(Duration::from_secs(1));
+    let asked_at = epochs.clock().now();
+    hand.advance(Duration::from_secs(2));
+    let answered_at = epochs.clock().now();
+    let head = StoreTime::ZERO;
+    epochs.synced(Synced { asked_at, answered_at, store_clock: START, head });
+    hand.advance(Duration::from_secs(1));
+    let clock = epochs.store_clock(epochs.clock().now()).unwrap();
+    assert_eq!(clock.earliest, START + Duration::from_secs(1));
+    assert_eq!(clock.latest, START + Duration::from_secs(3));
+    // An answer that was overtaken changes nothing.
+    let late = Reading { monotonic: Duration::ZERO, wall: START };
+    let store_clock = START + Duration::from_secs(99);
+    epochs.synced(Synced { asked_at: late, answered_at, store_clock, head });
+    assert_eq!(epochs.store_clock(epochs.clock().now()), Some(clock));
+}
+
+#[test]
+fn clearing_everyone_leaves_what_purging_left_behind() {
+    let (epochs, _) = loaded(Duration::from_secs(10));
+    let floor = CutOff::at(StoreTime::from_micros(40), Demand::Login);
+    epochs.raise_floor(floor);
+    epochs.raise(&Scope::Everyone, CutOff::at(StoreTime::from_micros(60), Demand::Login));
+    epochs.clear(&Scope::Everyone, StoreTime::from_micros(70));
+    epochs.raise_floor(CutOff::NONE);
+    assert!(epochs.revoked([], Stamp::from_micros(40)).is_some());
+    assert!(epochs.revoked([], Stamp::from_micros(41)).is_none());
 }
 
 #[test]
@@ -249,7 +287,7 @@ fn purging_keeps_a_cut_off_while_a_token_it_covers_may_live() {
     hand.advance(Duration::from_micros(1));
     assert_eq!(epochs.purge(epochs.clock().now()), 1);
     assert_eq!(epochs.cut_off(&alice), CutOff::NONE);
-    // What was dropped is folded into everyone's: the old stamp is still refused, a new one not.
+    // What was dropped is the floor: the old stamp is still refused, a new one not.
     let old = Stamp::from_micros(now.as_micros());
     assert!(epochs.revoked([&alice], old).is_some());
     assert!(epochs.revoked([&alice], Stamp::after(now)).is_none());

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -40,6 +40,11 @@ struct Faults {
     fails: AtomicBool,
     replica: AtomicBool,
     other_database: AtomicBool,
+    /// Answers are held back for this many milliseconds after they were found.
+    slow: AtomicU64,
+    /// Polls say that nothing was ever revoked.
+    forgets: AtomicBool,
+    panics: AtomicBool,
     loads: AtomicUsize,
     polls: AtomicUsize,
 }
@@ -57,6 +62,9 @@ impl FaultyWatch {
         if self.faults.fails.load(Ordering::Relaxed) {
             return Err(ErrorKind::Store.into());
         }
+        assert!(!self.faults.panics.swap(false, Ordering::Relaxed), "planted");
+        let slow = Duration::from_millis(self.faults.slow.load(Ordering::Relaxed));
+        tokio::time::sleep(slow).await;
         let mut changes = answer?;
         changes.primary = !self.faults.replica.load(Ordering::Relaxed);
         if self.faults.other_database.load(Ordering::Relaxed) {
@@ -75,7 +83,11 @@ impl Watch for FaultyWatch {
 
     async fn poll(&mut self, cursor: StoreTime) -> Result<Changes, Error> {
         self.faults.polls.fetch_add(1, Ordering::Relaxed);
-        let answer = self.watch.poll(cursor).await;
+        let mut answer = self.watch.poll(cursor).await;
+        if self.faults.forgets.load(Ordering::Relaxed) {
+            answer =
+                answer.map(|changes| Changes { head: StoreTime::ZERO, entries: vec![], ..changes });
+        }
         self.answer(answer).await
     }
 
@@ -224,6 +236,52 @@ async fn a_store_that_fails_is_asked_again_and_loaded_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_is_as_fresh_as_its_question() {
+    let setup = setup();
+    let follower = setup.follower().query_timeout(Duration::from_secs(30));
+    let _sync = follower.start().unwrap();
+    setup.epochs.ready().await;
+    // Found before alice is revoked, told eight seconds after.
+    setup.store.faults.slow.store(8_000, Ordering::Relaxed);
+    setup.pass(Duration::from_secs(2)).await;
+    setup.revoke(alice()).await.revoked_before();
+    let mut oldest = Duration::ZERO;
+    while setup.epochs.cut_off(&alice()) == CutOff::NONE {
+        setup.pass(Duration::from_millis(100)).await;
+        oldest = oldest.max(setup.freshness().age().unwrap());
+    }
+    assert!(oldest > Duration::from_secs(8), "{oldest:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_went_back_is_followed_by_a_full_load() {
+    let setup = setup();
+    setup.revoke(alice()).await.revoked_before();
+    let _sync = setup.follower().start().unwrap();
+    setup.epochs.ready().await;
+    setup.pass(Duration::from_secs(3)).await;
+    let loads = setup.store.faults.loads.load(Ordering::Relaxed);
+    setup.store.faults.forgets.store(true, Ordering::Relaxed);
+    setup.pass(Duration::from_secs(3)).await;
+    assert!(setup.store.faults.loads.load(Ordering::Relaxed) > loads);
+    assert_ne!(setup.epochs.cut_off(&alice()), CutOff::NONE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_store_is_survived() {
+    let setup = setup();
+    let sync = setup.follower().start().unwrap();
+    setup.epochs.ready().await;
+    setup.store.faults.panics.store(true, Ordering::Relaxed);
+    setup.pass(Duration::from_secs(5)).await;
+    assert!(!setup.store.faults.panics.load(Ordering::Relaxed), "it never came");
+    assert!(sync.is_running());
+    let receipt = setup.revoke(alice()).await;
+    setup.epochs.wait_for(&receipt).await;
+    assert!(setup.freshness().is_fresh());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_proves_no_freshness() {
     let setup = setup();
     setup.store.faults.replica.store(true, Ordering::Relaxed);
@@ -322,7 +380,7 @@ async fn memory_and_store_are_purged_in_the_background() {
     setup.pass(Duration::from_secs(15)).await;
     assert_eq!(setup.epochs.cut_off(&alice()), CutOff::NONE);
     let loaded = setup.store.watch().await.unwrap().load().await.unwrap();
-    assert!(loaded.entries.iter().all(|entry| entry.scope == Scope::Everyone));
+    assert!(loaded.entries.is_empty());
 }
 
 #[tokio::test]
@@ -335,6 +393,9 @@ async fn b84_intervals_that_make_no_sense_are_refused_and_named() {
         (setup.follower().reload_interval(zero), "reload_interval"),
         (setup.follower().purge_interval(zero), "purge_interval"),
         (setup.follower().poll_interval(Duration::from_secs(4)), "max_staleness"),
+        (setup.follower().poll_interval(Duration::MAX), "poll_interval"),
+        (setup.follower().reload_interval(Duration::MAX), "reload_interval"),
+        (setup.follower().purge_interval(Duration::MAX), "purge_interval"),
     ] {
         match follower.start() {
             Err(ConfigError::Duration { field, .. }) => assert_eq!(field, name),

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::{
     Freshness,
+    floor::Floor,
     table::{Horizons, Table},
 };
 use crate::{
@@ -37,6 +38,7 @@ struct Shared {
     max_staleness: Duration,
     clock: Clock,
     table: Table,
+    floor: Floor,
     /// The highest cut-off this copy knows, in microseconds.
     newest: AtomicU64,
     /// `None` until the first full load.
@@ -50,9 +52,9 @@ struct Shared {
 struct Basis {
     /// The instant before the poll was sent: the copy equals the store as of then.
     asked_at: Reading,
-    /// The store's clock at `clock_at`, never less than a basis before it said.
+    /// The store's clock, read somewhere between `asked_at` and `answered_at`.
     store_clock: Duration,
-    clock_at: Reading,
+    answered_at: Reading,
 }
 
 /// A successful poll of the primary, for [`Epochs::synced`].
@@ -60,10 +62,24 @@ struct Basis {
 pub struct Synced {
     /// Read *before* the poll was sent.
     pub asked_at: Reading,
-    /// The store's wall clock, since 1970.
+    /// Read after it was answered.
+    pub answered_at: Reading,
+    /// The store's wall clock in between, since 1970.
     pub store_clock: Duration,
     /// The store's `newest`: every cut-off up to it was applied before.
     pub head: StoreTime,
+}
+
+/// What the store's clock may say, since 1970: polls tell it only to within their duration.
+///
+/// Whoever refuses for the time does so only where both agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreClock {
+    /// If the clock was read just before the last poll was answered.
+    pub earliest: Duration,
+    /// If it was read just after the last poll was sent, and by the faster of this machine's
+    /// clocks since.
+    pub latest: Duration,
 }
 
 impl Epochs {
@@ -85,6 +101,7 @@ impl Epochs {
                 max_staleness,
                 clock,
                 table: Table::new(),
+                floor: Floor::default(),
                 newest: AtomicU64::new(0),
                 synced: ArcSwapOption::empty(),
                 applied: watch::Sender::new(None),
@@ -109,10 +126,11 @@ impl Epochs {
         }
     }
 
-    /// The store's clock at `now`, since 1970, carried by monotonic time from the last poll.
+    /// The store's clock at `now`: as the last poll told it, carried on by this machine's.
     ///
-    /// It never runs backwards. `None` before the first load.
-    pub fn store_clock(&self, now: Reading) -> Option<Duration> {
+    /// It follows the store's clock both ways. Holding it up when that is set back would refuse
+    /// new tokens as expired until the clock catches up. `None` before the first load.
+    pub fn store_clock(&self, now: Reading) -> Option<StoreClock> {
         self.shared.synced.load().as_ref().map(|basis| basis.store_clock(now))
     }
 
@@ -136,7 +154,6 @@ impl Epochs {
             return None;
         }
         let (mut highest, mut scope) = (CutOff::NONE, ScopeKind::Everyone);
-        // Everyone's last: a purge raises it before it drops what it stands for.
         for asked in scopes.chain(std::iter::once(ScopeRef::EVERYONE)) {
             let cut_off = self.shared.table.cut_off(asked);
             if cut_off.revoked_before() > highest.revoked_before() {
@@ -144,6 +161,8 @@ impl Epochs {
             }
             highest = highest.join(cut_off);
         }
+        // Last: a purge raises it before it drops what it stands for.
+        highest = highest.join(self.shared.floor.get());
         let demand = highest.demand(stamp)?;
         Some(Revoked { demand, scope, revoked_before: highest.revoked_before() })
     }
@@ -168,33 +187,32 @@ impl Epochs {
         self.shared.newest.fetch_max(cut_off.revoked_before().as_micros(), Ordering::Release);
     }
 
-    /// Drops the cut-offs of `scope` up to `cleared_at`: the one call that lowers any.
+    /// Drops the cut-offs of `scope` up to `cleared_at`: the one call that lets revoked tokens
+    /// live again.
     pub fn clear(&self, scope: &Scope, cleared_at: StoreTime) {
         self.shared.table.clear(scope.as_ref(), cleared_at);
     }
 
+    /// Raises the floor: every token at or below it is revoked, as cut-offs that covered some of
+    /// them were purged. Never lowers it, and no [`clear`](Epochs::clear) does.
+    pub fn raise_floor(&self, floor: CutOff) {
+        self.shared.floor.raise(floor);
+        self.shared.newest.fetch_max(floor.revoked_before().as_micros(), Ordering::Release);
+    }
+
     /// Records a successful poll, after all its rows were raised. The first makes the copy
-    /// *loaded*, so it must be a full load.
+    /// *loaded*, so it must be a full load. An answer older than the last changes nothing.
     pub fn synced(&self, poll: Synced) {
-        self.shared.newest.fetch_max(poll.head.as_micros(), Ordering::Release);
-        self.shared.synced.rcu(|before| {
-            let mut basis = Basis {
-                asked_at: poll.asked_at,
-                store_clock: poll.store_clock,
-                clock_at: poll.asked_at,
-            };
-            if let Some(before) = before {
-                // Expired tokens stay expired, whatever the store's clock does.
-                basis.store_clock = basis.store_clock.max(before.store_clock(poll.asked_at));
-                if before.asked_at.monotonic > basis.asked_at.monotonic {
-                    basis.asked_at = before.asked_at;
-                }
-            }
-            Some(Arc::new(basis))
+        let Synced { asked_at, answered_at, store_clock, head } = poll;
+        self.shared.newest.fetch_max(head.as_micros(), Ordering::Release);
+        let basis = Arc::new(Basis { asked_at, store_clock, answered_at });
+        self.shared.synced.rcu(|before| match before {
+            Some(before) if before.asked_at.monotonic > asked_at.monotonic => before.clone(),
+            _ => basis.clone(),
         });
-        self.shared.applied.send_if_modified(|head| {
-            let rises = *head < Some(poll.head);
-            *head = (*head).max(Some(poll.head));
+        self.shared.applied.send_if_modified(|applied| {
+            let rises = *applied < Some(head);
+            *applied = (*applied).max(Some(head));
             rises
         });
     }
@@ -202,15 +220,16 @@ impl Epochs {
     /// Drops cut-offs that have outlived all they cover at `now`. Returns how many scopes are
     /// gone from memory.
     ///
-    /// Whatever it drops is folded into everyone's cut-off. As long as clocks behave, all that
-    /// this covers has expired; when they do not, a token that a dropped cut-off covered is
-    /// refused all the same. Purging never revives.
+    /// The highest it drops becomes the [floor](Epochs::raise_floor). As long as clocks behave,
+    /// all that this covers has expired. After a clock jumped by more than a token's life, it
+    /// refuses what was issued before the dropped cut-off, whether that covered it or not:
+    /// purging never revives.
     pub fn purge(&self, now: Reading) -> usize {
         let Some(clock) = self.store_clock(now) else { return 0 };
-        let (reissue, login) = self.shared.lifetimes.horizons(clock);
+        let (reissue, login) = self.shared.lifetimes.horizons(clock.earliest);
         let outlived = self.shared.table.outlived(Horizons { reissue, login });
-        // Before the drop; a check reads everyone's cut-off after the others for the same reason.
-        self.shared.table.raise(ScopeRef::EVERYONE, outlived);
+        // Before the drop; a check reads the floor after the table for the same reason.
+        self.raise_floor(outlived);
         self.shared.table.purge(outlived)
     }
 
@@ -284,8 +303,12 @@ impl fmt::Debug for Epochs {
 }
 
 impl Basis {
-    fn store_clock(&self, now: Reading) -> Duration {
-        self.store_clock + now.monotonic.saturating_sub(self.clock_at.monotonic)
+    fn store_clock(&self, now: Reading) -> StoreClock {
+        let carried = now.monotonic.saturating_sub(self.answered_at.monotonic);
+        StoreClock {
+            earliest: self.store_clock + carried,
+            latest: self.store_clock + now.since(self.asked_at),
+        }
     }
 }
 

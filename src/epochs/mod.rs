@@ -7,9 +7,10 @@
 //! first the *freshness* (was this copy equal to the store recently enough?), then *newest* (has
 //! the token seen every revocation there is?), then the *table* of cut-offs.
 
+mod floor;
 mod freshness;
 mod handle;
 mod table;
 
 pub use freshness::Freshness;
-pub use handle::{Epochs, EpochsBuilder, Synced};
+pub use handle::{Epochs, EpochsBuilder, StoreClock, Synced};

@@ -12,7 +12,8 @@ use crate::{
 /// Cut-offs by a keyed 64-bit fingerprint of their scope; no strings are kept.
 ///
 /// The key is random per process, so nobody can choose subjects that collide. A collision merges
-/// two scopes by max: it can only refuse, never accept.
+/// two scopes by max, so it refuses. (Only between a clear and the load that follows it could it
+/// accept: once in 2^64, for microseconds.)
 pub(super) struct Table {
     key: RandomState,
     cut_offs: DashMap<u64, CutOff, RandomState>,
@@ -54,25 +55,19 @@ impl Table {
         });
     }
 
-    /// The highest cut-offs that lie before the horizons; everyone's do not count.
+    /// The highest cut-offs that lie before the horizons.
     pub(super) fn outlived(&self, horizons: Horizons) -> CutOff {
-        let everyone = self.fingerprint(ScopeRef::EVERYONE);
         self.cut_offs
             .iter()
-            .filter(|entry| *entry.key() != everyone)
             .map(|entry| entry.before(horizons.reissue, horizons.login))
             .fold(CutOff::NONE, CutOff::join)
     }
 
-    /// Drops each part up to that of `outlived`, but for everyone's, which covers them by now.
-    /// Returns how many scopes are gone.
+    /// Drops each part up to that of `outlived`, which is in the floor by now. Returns how many
+    /// scopes are gone.
     pub(super) fn purge(&self, outlived: CutOff) -> usize {
-        let everyone = self.fingerprint(ScopeRef::EVERYONE);
         let mut gone = 0;
-        self.cut_offs.retain(|scope, entry| {
-            if *scope == everyone {
-                return true;
-            }
+        self.cut_offs.retain(|_, entry| {
             *entry = entry.above(outlived);
             gone += usize::from(*entry == CutOff::NONE);
             *entry != CutOff::NONE

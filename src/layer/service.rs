@@ -63,7 +63,7 @@ where
                 ResponseFuture::inner(self.inner.call(request))
             }
             Err(rejection) => {
-                telemetry::refused(&rejection);
+                telemetry::refused(rejection.reason(), &rejection);
                 let grpc = grpc::is_grpc(request.headers());
                 ResponseFuture::refused(self.settings.refuse(&rejection, grpc))
             }

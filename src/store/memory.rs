@@ -37,6 +37,7 @@ struct Shared {
 #[derive(Clone, Debug, Default)]
 struct State {
     newest: StoreTime,
+    floor: CutOff,
     entries: HashMap<Scope, Row>,
     pending: Vec<(RequestId, Revocation)>,
     sealed: HashMap<RequestId, StoreTime>,
@@ -82,16 +83,23 @@ impl MemoryStore {
     }
 
     /// Runs `change` as one transaction: all of it or, after an error, nothing.
+    ///
+    /// Pending requests are sealed first, and stay sealed if the change is refused.
     fn transaction<T>(
         &self,
         change: impl FnOnce(&mut State, &Clock) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut state = self.state();
-        let mut draft = state.clone();
-        let done = change(&mut draft, &self.shared.clock)?;
-        *state = draft;
-        self.shared.changed.send_replace(());
-        Ok(done)
+        let before = state.newest;
+        let mut sealed = state.clone();
+        sealed.seal_pending(&self.shared.clock)?;
+        let mut draft = sealed.clone();
+        let done = change(&mut draft, &self.shared.clock);
+        *state = if done.is_ok() { draft } else { sealed };
+        if state.newest > before {
+            self.shared.changed.send_replace(());
+        }
+        done
     }
 
     /// A panic in a transaction leaves the state as it was before: it works on a draft.
@@ -119,7 +127,7 @@ impl State {
         scopes
             .into_iter()
             .filter_map(|scope| self.entries.get(scope))
-            .fold(CutOff::NONE, |joined, row| joined.join(row.cut_off))
+            .fold(self.floor, |joined, row| joined.join(row.cut_off))
     }
 
     /// The cut-offs the guard of `session` is held against.
@@ -160,7 +168,6 @@ impl EpochStore for MemoryStore {
 
     async fn revoke_many(&self, revocations: &[Revocation]) -> Result<Receipt, Error> {
         self.transaction(|state, clock| {
-            state.seal_pending(clock)?;
             for revocation in revocations {
                 state.seal(revocation, clock)?;
             }
@@ -179,8 +186,7 @@ impl EpochStore for MemoryStore {
     }
 
     async fn seal(&self, id: &RequestId) -> Result<Receipt, Error> {
-        self.transaction(|state, clock| {
-            state.seal_pending(clock)?;
+        self.transaction(|state, _| {
             let sealed = state.sealed.get(id).ok_or(ErrorKind::NotCommitted)?;
             Ok(Receipt::new(*sealed))
         })
@@ -188,7 +194,6 @@ impl EpochStore for MemoryStore {
 
     async fn clear(&self, scope: &Scope, audit: Audit) -> Result<Receipt, Error> {
         self.transaction(|state, clock| {
-            state.seal_pending(clock)?;
             let cleared_at = next_cut_off(state.newest, clock.now().wall)?;
             let row = Row { cut_off: CutOff::NONE, cleared_at, changed_at: cleared_at };
             state.entries.insert(scope.clone(), row);
@@ -199,15 +204,11 @@ impl EpochStore for MemoryStore {
     }
 
     async fn ticket(&self) -> Result<Ticket, Error> {
-        self.transaction(|state, clock| {
-            state.seal_pending(clock)?;
-            Ok(Ticket::new(state.newest))
-        })
+        self.transaction(|state, _| Ok(Ticket::new(state.newest)))
     }
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
         self.transaction(|state, clock| {
-            state.seal_pending(clock)?;
             let issued_at = clock.now().wall;
             let stamp = Stamp::after(state.newest);
             let asked = state.cut_off(&mint.scopes());
@@ -219,6 +220,9 @@ impl EpochStore for MemoryStore {
                 .as_ref()
                 .map_or(asked, |session| asked.join(state.guarded(&mint.sid, session)));
             may_mint(mint, before.as_ref(), guarded, asked, issued_at)?;
+            if mint.session == MintFor::Login && state.sessions.contains_key(&mint.sid) {
+                return Err(Error::new(ErrorKind::Store, "there is such a session"));
+            }
             let session = Session {
                 user: mint.user.clone(),
                 groups: mint.groups.clone(),
@@ -243,24 +247,19 @@ impl EpochStore for MemoryStore {
             let now = clock.now().wall;
             let (reissue, login) = lifetimes.horizons(now);
             state.sessions.retain(|_, session| now < session.began + lifetimes.session());
-            state.sealed.retain(|_, sealed| *sealed >= reissue);
-            let everyone = state.entries.remove(&Scope::Everyone);
+            state.sealed.retain(|_, sealed| *sealed >= login);
             let outlived = state
                 .entries
                 .values()
                 .map(|row| row.cut_off.before(reissue, login))
                 .fold(CutOff::NONE, CutOff::join);
+            state.floor = state.floor.join(outlived);
             let before = state.entries.len();
             state.entries.retain(|_, row| {
                 row.cut_off = row.cut_off.above(outlived);
                 row.cut_off != CutOff::NONE || row.cleared_at >= login
             });
             let gone = before - state.entries.len();
-            let mut everyone = everyone.unwrap_or_default();
-            everyone.cut_off = everyone.cut_off.join(outlived);
-            if everyone.cut_off != CutOff::NONE {
-                state.entries.insert(Scope::Everyone, everyone);
-            }
             Ok(gone as u64)
         })
     }
@@ -298,26 +297,22 @@ impl Watch for MemoryWatch {
 
 impl MemoryWatch {
     fn changes(&mut self, wanted: impl Fn(&Row) -> bool) -> Result<Changes, Error> {
-        let changes = {
-            let mut state = self.store.state();
-            state.seal_pending(&self.store.shared.clock)?;
-            Changes {
+        self.store.transaction(|state, clock| {
+            let told = state.entries.iter().filter(|(_, row)| wanted(row));
+            Ok(Changes {
                 store: self.store.shared.id.clone(),
                 head: state.newest,
-                clock: self.store.shared.clock.now().wall,
+                clock: clock.now().wall,
+                floor: state.floor,
                 primary: true,
-                entries: state
-                    .entries
-                    .iter()
-                    .filter(|(_, row)| wanted(row))
+                entries: told
                     .map(|(scope, row)| Entry {
                         scope: scope.clone(),
                         cut_off: row.cut_off,
                         cleared_at: row.cleared_at,
                     })
                     .collect(),
-            }
-        };
-        Ok(changes)
+            })
+        })
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Audit, Entry, Mint, Minted, RequestId, Requested, Revocation, StatementCounts, Ticket,
 };
 use crate::{
-    cutoff::{Receipt, StoreTime},
+    cutoff::{CutOff, Receipt, StoreTime},
     error::Error,
     lifetimes::Lifetimes,
     scope::Scope,
@@ -82,8 +82,8 @@ pub trait EpochStore: Clone + Send + Sync + 'static {
     /// cut-offs that instances still hold, and must mint above them.
     fn advance(&self, newest: StoreTime) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Drops cut-offs and sessions that have outlived all they cover, folding what it drops into
-    /// everyone's cut-off. Returns how many cut-offs are gone.
+    /// Drops cut-offs and sessions that have outlived all they cover. The highest cut-off it drops
+    /// becomes the [floor](Changes::floor). Returns how many cut-offs are gone.
     fn purge(&self, lifetimes: Lifetimes) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// Opens the connection of the sync.
@@ -124,6 +124,8 @@ pub struct Changes {
     pub head: StoreTime,
     /// The database's clock, since 1970.
     pub clock: Duration,
+    /// What purged cut-offs leave behind: every token at or below it is revoked.
+    pub floor: CutOff,
     /// Whether a primary answered. A replica proves no freshness.
     pub primary: bool,
     /// The entries.

@@ -57,6 +57,8 @@ impl Cursor {
 }
 
 fn raise(epochs: &Epochs, changes: &Changes) {
+    // With every answer: whoever missed a row before it was purged has it from here.
+    epochs.raise_floor(changes.floor);
     for entry in &changes.entries {
         epochs.raise(&entry.scope, entry.cut_off);
     }
@@ -64,6 +66,8 @@ fn raise(epochs: &Epochs, changes: &Changes) {
 
 fn record(epochs: &Epochs, changes: &Changes, asked_at: Reading) {
     if changes.primary {
-        epochs.synced(Synced { asked_at, store_clock: changes.clock, head: changes.head });
+        let answered_at = epochs.clock().now();
+        let (store_clock, head) = (changes.clock, changes.head);
+        epochs.synced(Synced { asked_at, answered_at, store_clock, head });
     }
 }

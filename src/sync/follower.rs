@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::Future, time::Duration};
 
 use tokio::{
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -17,6 +17,15 @@ use crate::{
     store::{EpochStore, Watch},
     telemetry,
 };
+
+/// Longer intervals are mistakes.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
+
+/// How long a purge may take.
+const PURGE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Before a task that panicked is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps an [`Epochs`] in step with a store.
 ///
@@ -77,8 +86,8 @@ impl<S: EpochStore> Follower<S> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Duration`] if an interval is zero, or the staleness bound of the epochs is
-    /// under three polls.
+    /// [`ConfigError::Duration`] if an interval is zero or over a day, or the staleness bound of
+    /// the epochs is under three polls.
     ///
     /// # Panics
     ///
@@ -94,6 +103,9 @@ impl<S: EpochStore> Follower<S> {
             if value.is_zero() {
                 return refuse(field, value, "is zero");
             }
+            if value > LONGEST_INTERVAL {
+                return refuse(field, value, "is over a day");
+            }
         }
         let max_staleness = self.epochs.max_staleness();
         if max_staleness < self.poll_interval * 3 {
@@ -102,12 +114,8 @@ impl<S: EpochStore> Follower<S> {
         let purger = self.clone();
         Ok(SyncHandle {
             tasks: [
-                tokio::spawn(async move {
-                    self.follow().await;
-                }),
-                tokio::spawn(async move {
-                    purger.purge().await;
-                }),
+                tokio::spawn(supervise(move || self.clone().follow())),
+                tokio::spawn(supervise(move || purger.clone().purge())),
             ],
         })
     }
@@ -125,6 +133,7 @@ impl<S: EpochStore> Follower<S> {
     async fn follow_one(&self, backoff: &mut Backoff) -> Result<Infallible, Error> {
         let mut watch = self.in_time(self.store.watch()).await?;
         let mut cursor = self.load(&mut watch).await?;
+        self.poll(&mut watch, &mut cursor).await?;
         backoff.reset();
         let mut reload_at = self.next_reload();
         loop {
@@ -140,6 +149,7 @@ impl<S: EpochStore> Follower<S> {
             };
             if next == Next::Reload {
                 cursor = self.load(&mut watch).await?;
+                self.poll(&mut watch, &mut cursor).await?;
                 reload_at = self.next_reload();
             }
         }
@@ -150,14 +160,17 @@ impl<S: EpochStore> Follower<S> {
         let asked_at = self.epochs.clock().now();
         let changes = self.in_time(watch.poll(cursor.head())).await?;
         let next = cursor.poll(&self.epochs, changes, asked_at);
-        telemetry::synced(&self.epochs);
+        telemetry::synced(self.epochs.len(), self.epochs.newest());
         Ok(next)
     }
 
+    /// Loads everything. It may take longer than a poll: a load that ends too late to be fresh
+    /// is followed by a poll, which is.
     async fn load(&self, watch: &mut S::Watch) -> Result<Cursor, Error> {
+        let limit = self.query_timeout.max(self.epochs.max_staleness());
         loop {
             let asked_at = self.epochs.clock().now();
-            let changes = self.in_time(watch.load()).await?;
+            let changes = within(limit, watch.load()).await?;
             let known = self.epochs.newest();
             if changes.primary && changes.head < known {
                 // Restored from a backup. Our cut-offs stay; the store must mint above them, or
@@ -167,7 +180,7 @@ impl<S: EpochStore> Follower<S> {
                 continue;
             }
             let cursor = Cursor::load(&self.epochs, changes, asked_at);
-            telemetry::synced(&self.epochs);
+            telemetry::synced(self.epochs.len(), self.epochs.newest());
             return Ok(cursor);
         }
     }
@@ -176,7 +189,7 @@ impl<S: EpochStore> Follower<S> {
         loop {
             sleep_until(Instant::now() + jittered(self.purge_interval, 0.2)).await;
             let forgotten = self.epochs.purge(self.epochs.clock().now());
-            match self.store.purge(self.epochs.lifetimes()).await {
+            match within(PURGE_LIMIT, self.store.purge(self.epochs.lifetimes())).await {
                 Ok(deleted) => telemetry::purged(forgotten, deleted),
                 Err(error) => telemetry::sync_failed(&error),
             }
@@ -188,9 +201,30 @@ impl<S: EpochStore> Follower<S> {
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        timeout(self.query_timeout, answer)
-            .await
-            .map_err(|elapsed| Error::new(ErrorKind::StoreTimeout, elapsed))?
+        within(self.query_timeout, answer).await
+    }
+}
+
+async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    timeout(limit, answer).await.map_err(|late| Error::new(ErrorKind::StoreTimeout, late))?
+}
+
+/// Runs `task` for ever, and anew should it panic: in a store of somebody else's, for instance.
+async fn supervise<F>(task: impl Fn() -> F)
+where
+    F: Future<Output = Infallible> + Send + 'static,
+{
+    loop {
+        // The set aborts its task when this one is.
+        let mut running = JoinSet::new();
+        running.spawn(task());
+        if let Some(Err(ended)) = running.join_next().await {
+            telemetry::task_panicked(&ended);
+        }
+        sleep(RESTART_PAUSE).await;
     }
 }
 
@@ -204,7 +238,7 @@ pub struct SyncHandle {
 impl SyncHandle {
     /// Whether the work goes on. It ends by itself only if the runtime does.
     pub fn is_running(&self) -> bool {
-        !self.tasks[0].is_finished()
+        self.tasks.iter().all(|task| !task.is_finished())
     }
 }
 

@@ -6,17 +6,10 @@ use super::{Rejection, TypPolicy, verifier::Issuer};
 use crate::{
     clock::as_micros,
     cutoff::Stamp,
+    epochs::StoreClock,
     scope::Id,
     token::{ClaimProblem, Claims, Payload},
 };
-
-/// What is now, for the claims that are times.
-#[derive(Clone, Copy)]
-pub(super) struct Now {
-    /// The store's clock, since 1970.
-    pub(super) clock: Duration,
-    pub(super) leeway: Duration,
-}
 
 /// Whether the header's `typ` is that of an access token.
 pub(super) fn typ(policy: &TypPolicy, typ: Option<&str>) -> Result<(), Rejection> {
@@ -46,12 +39,12 @@ pub(super) fn kind(policy: &TypPolicy, payload: &Payload<'_>) -> Result<(), Reje
     if other_claim || other_typ { Err(Rejection::Type) } else { Ok(()) }
 }
 
-/// Whether the claims are those of a token for us, valid now. Returns its issue stamp.
-pub(super) fn claims(issuer: &Issuer, claims: &Claims, now: Now) -> Result<Stamp, Rejection> {
+/// Whether the claims are those of a token for us, at any time. Returns its issue stamp.
+pub(super) fn claims(issuer: &Issuer, claims: &Claims) -> Result<Stamp, Rejection> {
     audience(issuer, claims)?;
     identifiers(issuer, claims)?;
     let stamp = stamp(issuer, claims)?;
-    times(issuer, claims, now)?;
+    lifetime(issuer, claims)?;
     Ok(stamp)
 }
 
@@ -108,19 +101,24 @@ fn stamp(issuer: &Issuer, claims: &Claims) -> Result<Stamp, Rejection> {
     }
 }
 
-fn times(issuer: &Issuer, claims: &Claims, now: Now) -> Result<(), Rejection> {
+fn lifetime(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
     let Some(lifetime) = claims.expires_at.checked_sub(claims.issued_at) else {
         return refuse("iat", ClaimProblem::Contradiction);
     };
     if Duration::from_secs(lifetime) > issuer.max_lifetime {
         return Err(Rejection::LifetimeTooLong);
     }
+    Ok(())
+}
+
+/// Whether the token is valid now. It is refused where it is not by any clock the store may have.
+pub(super) fn times(claims: &Claims, clock: StoreClock, leeway: Duration) -> Result<(), Rejection> {
     // Saturating throughout, although a year of four digits cannot overflow: the bound stands in
     // another file.
-    if now.clock >= Duration::from_secs(claims.expires_at).saturating_add(now.leeway) {
+    if clock.earliest >= Duration::from_secs(claims.expires_at).saturating_add(leeway) {
         return Err(Rejection::Expired);
     }
-    let latest = now.clock.saturating_add(now.leeway);
+    let latest = clock.latest.saturating_add(leeway);
     if claims.not_before.is_some_and(|time| Duration::from_secs(time) > latest) {
         return Err(Rejection::NotYetValid);
     }

@@ -5,10 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
-use super::{
-    IssuerRules, Rejection, Verified, VerifierBuilder,
-    judge::{self, Now},
-};
+use super::{IssuerRules, Rejection, Verified, VerifierBuilder, judge};
 use crate::{
     clock::Reading,
     epochs::{Epochs, Freshness},
@@ -124,19 +121,21 @@ impl Verifier {
 
         judge::kind(&issuer.rules.typ, &payload)?;
         let claims = payload.claims(&issuer.rules.groups_claim)?;
-        // Without the store's clock there is no telling whether a token has expired.
-        let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
-        let now = Now { clock, leeway: epochs.lifetimes().leeway() };
-        let stamp = judge::claims(issuer, &claims, now)?;
+        let stamp = judge::claims(issuer, &claims)?;
         let own = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
-        let prefix = &issuer.rules.subject_prefix;
-        let verified = Verified::new(issuer.name.clone(), prefix, claims, stamp, own);
 
+        // Before the times, too: a copy that is stale for a machine that slept has a clock that
+        // is as old, and a token minted meanwhile seems to come from the future.
         match freshness {
             Freshness::Fresh { .. } => {}
             Freshness::Stale { age } => return Err(Rejection::Stale { age }),
             Freshness::NotLoaded => return Err(Rejection::NotLoaded),
         }
+        let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
+        judge::times(&claims, clock, epochs.lifetimes().leeway())?;
+
+        let prefix = &issuer.rules.subject_prefix;
+        let verified = Verified::new(issuer.name.clone(), prefix, claims, stamp, own);
         match epochs.revoked_in(verified.scope_refs(), stamp) {
             Some(revoked) => Err(Rejection::Revoked(revoked)),
             None => Ok(verified),

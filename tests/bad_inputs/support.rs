@@ -171,7 +171,7 @@ pub(crate) fn epochs() -> (Epochs, ManualClock) {
 pub(crate) fn load(epochs: &Epochs) {
     let asked_at = epochs.clock().now();
     let head = epochs.newest().max(StoreTime::ZERO);
-    epochs.synced(Synced { asked_at, store_clock: asked_at.wall, head });
+    epochs.synced(Synced { asked_at, answered_at: asked_at, store_clock: asked_at.wall, head });
 }
 
 pub(crate) fn verifier(rules: IssuerRules) -> Verifier {

@@ -134,11 +134,24 @@ fn a_stale_copy_says_ask_again_even_of_a_revoked_token() {
 }
 
 #[test]
-fn an_expired_token_is_expired_while_stale() {
+fn a_stale_copy_says_ask_again_even_of_an_expired_token() {
     let (epochs, hand) = epochs();
     let verifier = on(&epochs, usual());
     hand.advance(Duration::from_secs(605));
+    let stale = Rejection::Stale { age: Duration::from_secs(605) };
+    assert_eq!(check(&verifier, good(&payload())).err(), Some(stale));
+    load(&epochs);
     assert_eq!(check(&verifier, good(&payload())).err(), Some(Rejection::Expired));
+}
+
+#[test]
+fn a_token_minted_while_this_machine_slept_is_not_from_the_future() {
+    let (epochs, hand) = epochs();
+    let verifier = on(&epochs, usual());
+    let minted_meanwhile = good(&payload().set("iat", NOW + 8).set("exp", NOW + 600));
+    // By the wall clock it is a fresh copy, eight seconds old; the monotonic one stood still.
+    hand.suspend(Duration::from_secs(8));
+    assert!(check(&verifier, minted_meanwhile).is_ok());
 }
 
 #[test]

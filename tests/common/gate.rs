@@ -49,7 +49,7 @@ impl Gate {
     pub(crate) fn sync(&self) {
         let now = self.epochs.clock().now();
         let head = StoreTime::ZERO;
-        self.epochs.synced(Synced { asked_at: now, store_clock: now.wall, head });
+        self.epochs.synced(Synced { asked_at: now, answered_at: now, store_clock: now.wall, head });
     }
 }
 

@@ -118,7 +118,8 @@ async fn second(data: &Path) -> Process {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a first process; run with `cargo test --test laws`, which starts it"]
 async fn second_process() {
-    let data = std::env::var_os(DATA).expect("the first process says where the data is");
+    // Somebody runs all ignored tests: there is nothing to do here without the first process.
+    let Some(data) = std::env::var_os(DATA) else { return };
     let instance = Instance::start(data.as_ref()).await;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(words) = lines.next_line().await.unwrap() {

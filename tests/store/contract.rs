@@ -56,6 +56,9 @@ contract! {
     clearing_is_told_and_lets_sessions_live,
     purging_drops_what_has_outlived_all_it_covers,
     purging_never_revives_under_a_clock_that_jumped,
+    a_poll_tells_what_was_purged_before_it_was_seen,
+    clearing_everyone_revives_nothing_that_was_purged,
+    a_login_cannot_take_the_id_of_another_session,
     advancing_raises_and_never_lowers,
     a_revoke_whose_client_went_away_completes,
     concurrent_revocations_lose_none,
@@ -225,8 +228,13 @@ async fn a_request_is_sealed_by_a_mint<H: Harness>() {
     let harness = H::new().await;
     let ticket = harness.store().ticket().await.unwrap();
     let _forgotten = harness.request(Revocation::new(user("alice"), Demand::Login), true).await;
+    let before = harness.store().ticket().await.unwrap();
+    let _forgotten = harness.request(Revocation::new(user("bob"), Demand::Login), true).await;
     let late = harness.mint(ticket, MintFor::Login, &Id::random(), "alice", &[]).await;
     assert_eq!(kind(late), Some(ErrorKind::RevokedMeanwhile(Demand::Login)));
+    // Refused, and what it met is sealed: a ticket of before is too old for bob, too.
+    let bob = harness.mint(before, MintFor::Login, &Id::random(), "bob", &[]).await;
+    assert_eq!(kind(bob), Some(ErrorKind::RevokedMeanwhile(Demand::Login)));
 }
 
 async fn a_request_is_sealed_by_a_poll<H: Harness>() {
@@ -389,12 +397,51 @@ async fn purging_never_revives_under_a_clock_that_jumped<H: Harness>() {
     assert_eq!(harness.store().purge(Lifetimes::default()).await.unwrap(), 1);
     // The clock was wrong, and somebody puts it right: the token and the session are young again.
     harness.clock().set_wall(START);
-    let everyone = cut_off(&harness, &Scope::Everyone).await;
-    assert_eq!(everyone.demand(token.stamp), Some(Demand::Login));
+    let floor = harness.store().watch().await.unwrap().load().await.unwrap().floor;
+    assert_eq!(floor.demand(token.stamp), Some(Demand::Login));
     let refreshed = harness.refresh(&sid, "alice", &[]).await;
     assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
     let (_, fresh) = harness.login("alice", &[]).await;
-    assert_eq!(everyone.demand(fresh.stamp), None);
+    assert_eq!(floor.demand(fresh.stamp), None);
+}
+
+async fn a_poll_tells_what_was_purged_before_it_was_seen<H: Harness>() {
+    let harness = H::new().await;
+    let mut watch = harness.store().watch().await.unwrap();
+    // Everyone's own cut-off, long known, must not hide what follows.
+    harness.store().revoke(Revocation::new(Scope::Everyone, Demand::Refresh)).await.unwrap();
+    let head = watch.load().await.unwrap().head;
+    let (_, token) = harness.login("alice", &[]).await;
+    harness.store().revoke(Revocation::new(user("alice"), Demand::Login)).await.unwrap();
+    harness.clock().advance(Lifetimes::default().session() * 2);
+    harness.store().purge(Lifetimes::default()).await.unwrap();
+    harness.clock().set_wall(START);
+    let changes = watch.poll(head).await.unwrap();
+    assert_eq!(changes.floor.demand(token.stamp), Some(Demand::Login));
+}
+
+async fn clearing_everyone_revives_nothing_that_was_purged<H: Harness>() {
+    let harness = H::new().await;
+    let (sid, token) = harness.login("alice", &[]).await;
+    harness.store().revoke(Revocation::new(user("alice"), Demand::Login)).await.unwrap();
+    harness.clock().advance(Lifetimes::default().session() * 2);
+    harness.store().purge(Lifetimes::default()).await.unwrap();
+    harness.clock().set_wall(START);
+    let audit = Audit::new(Id::new("bob").unwrap(), "everybody was logged out");
+    harness.store().clear(&Scope::Everyone, audit).await.unwrap();
+    let floor = harness.store().watch().await.unwrap().load().await.unwrap().floor;
+    assert_eq!(floor.demand(token.stamp), Some(Demand::Login));
+    let refreshed = harness.refresh(&sid, "alice", &[]).await;
+    assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
+}
+
+async fn a_login_cannot_take_the_id_of_another_session<H: Harness>() {
+    let harness = H::new().await;
+    let (sid, _) = harness.login("alice", &[]).await;
+    let ticket = harness.store().ticket().await.unwrap();
+    let stolen = harness.mint(ticket, MintFor::Login, &sid, "bob", &[]).await;
+    assert_eq!(kind(stolen), Some(ErrorKind::Store));
+    assert!(harness.refresh(&sid, "alice", &[]).await.is_ok());
 }
 
 async fn advancing_raises_and_never_lowers<H: Harness>() {

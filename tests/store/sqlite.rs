@@ -127,6 +127,14 @@ async fn b88_a_request_by_plain_sql_is_sealed_and_a_bad_one_stops_nobody() {
         .await
         .unwrap();
     }
+    // Latin-1, which SQLite takes for text.
+    query(
+        "INSERT INTO revocation_requests (scope, subject, demand) \
+         VALUES ('user', CAST(x'6a6f73e9' AS TEXT), 'login')",
+    )
+    .execute(&application)
+    .await
+    .unwrap();
     let sealed = harness.store.watch().await.unwrap().load().await.unwrap();
     let mut scopes: Vec<Scope> = sealed.entries.into_iter().map(|entry| entry.scope).collect();
     scopes.sort();
@@ -137,7 +145,67 @@ async fn b88_a_request_by_plain_sql_is_sealed_and_a_bad_one_stops_nobody() {
     .fetch_all(&application)
     .await
     .unwrap();
-    assert_eq!(refused, ["is empty", "holds a control character", "is longer than 512 bytes"]);
+    assert_eq!(
+        refused,
+        ["is empty", "holds a control character", "is longer than 512 bytes", "is not UTF-8"]
+    );
+}
+
+#[tokio::test]
+async fn b88_a_request_that_spares_no_session_revokes_all_the_same() {
+    let harness = Sqlite::new().await;
+    for (subject, spared) in [("alice", ""), ("bob", "a\0b")] {
+        query(
+            "INSERT INTO revocation_requests (scope, subject, demand, spared) \
+             VALUES ('user', ?, 'login', ?)",
+        )
+        .bind(subject)
+        .bind(spared)
+        .execute(&harness.application().await)
+        .await
+        .unwrap();
+    }
+    let sealed = harness.store.watch().await.unwrap().load().await.unwrap();
+    assert_eq!(sealed.entries.len(), 2);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn b90_a_file_put_in_the_databases_place_is_noticed() {
+    let (harness, other) = (Sqlite::new().await, Sqlite::new().await);
+    let mut watch = harness.store.watch().await.unwrap();
+    watch.load().await.unwrap();
+    // A backup is moved into place, as `mv` does it.
+    query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&other.application().await).await.unwrap();
+    let place = harness.directory.path().join("test.db");
+    for leftover in ["test.db-wal", "test.db-shm"] {
+        let _ = std::fs::remove_file(harness.directory.path().join(leftover));
+    }
+    std::fs::rename(other.directory.path().join("test.db"), &place).unwrap();
+
+    // The old connection is on a file without a name: its answers prove nothing.
+    assert_eq!(watch.load().await.unwrap_err().kind(), ErrorKind::Store);
+    assert!(watch.poll(StoreTime::ZERO).await.is_err());
+    // Writers and new watches are on the new one.
+    let receipt =
+        harness.store.revoke(Revocation::new(user("alice"), Demand::Login)).await.unwrap();
+    let told = harness.store.watch().await.unwrap().load().await.unwrap();
+    assert_eq!(told.head, receipt.revoked_before());
+}
+
+#[tokio::test]
+async fn b89_a_full_disk_fails_loudly_and_is_survived() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = crate::harness::options(&directory).pragma("max_page_count", "40");
+    let store = SqliteStore::connect(options, Clock::system()).await.unwrap();
+    let many: Vec<_> = (0..5_000)
+        .map(|number| Revocation::new(user(&format!("user-{number}")), Demand::Login))
+        .collect();
+    assert_eq!(store.revoke_many(&many).await.unwrap_err().kind(), ErrorKind::Store);
+    // Nothing of it is stored, and there is room for one.
+    store.revoke(Revocation::new(user("alice"), Demand::Login)).await.unwrap();
+    let loaded = store.watch().await.unwrap().load().await.unwrap();
+    assert_eq!(loaded.entries.len(), 1);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //!
 //! The database's clock is that of the process, as SQLite has none of its own.
 
+mod file;
 mod schema;
 mod store;
 mod transaction;

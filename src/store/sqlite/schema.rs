@@ -77,7 +77,8 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
 /// The migrations ran once; whether their tables are still there is another question.
 async fn check_tables(connection: &mut SqliteConnection) -> Result<(), Error> {
     const TABLES: [&str; 5] = [
-        "SELECT one, db_uuid, newest FROM revocation_clock LIMIT 0",
+        "SELECT one, db_uuid, newest, purged_reissue_before, purged_login_before \
+         FROM revocation_clock LIMIT 0",
         "SELECT scope, subject, reissue_before, login_before, cleared_at, changed_at \
          FROM revocations LIMIT 0",
         "SELECT seq, id, scope, subject, demand, spared, revoked_before, refused \

@@ -1,17 +1,20 @@
-//! The store: a pool of one writer, and the operations of the contract.
+//! The store: its one writer, and the operations of the contract.
 
 use std::{future::Future, path::Path as FilePath, pin::Pin, sync::Arc, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Row, Sqlite, SqliteConnection, SqlitePool, Transaction,
-    pool::PoolConnection,
-    query,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    ConnectOptions, Row, Sqlite, SqliteConnection, Transaction, query,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::{Mutex, MutexGuard, watch},
+    time::timeout,
+};
 
 use super::{
-    SqliteWatch, failed, schema,
+    SqliteWatch, failed,
+    file::OpenFile,
+    schema,
     transaction::{Writer, store_time},
 };
 use crate::{
@@ -53,7 +56,10 @@ pub struct SqliteStore {
 #[derive(Debug)]
 struct Shared {
     options: SqliteConnectOptions,
-    writer: SqlitePool,
+    /// The one connection that writes: writers of one process queue up here, in order, rather
+    /// than wake each other in SQLite's busy handler. It is taken out for a transaction, and put
+    /// back if that went well: after an error nobody knows what state it is in.
+    writer: Mutex<Option<Connected>>,
     clock: Clock,
     statements: Arc<Statements>,
     /// Tells the sync of this process at once; it learns of others by looking.
@@ -86,29 +92,15 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(WRITE_WAIT);
         schema::prepare(&mut connect_patiently(&options).await?).await?;
-        // One connection: writers of one process queue up here, in order, rather than wake
-        // each other in SQLite's busy handler.
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(WRITE_WAIT)
-            .connect_with(options.clone())
-            .await
-            .map_err(failed)?;
-        let statements = Arc::default();
-        Ok(Self {
-            shared: Arc::new(Shared {
-                options,
-                writer,
-                clock,
-                statements,
-                revoked: watch::Sender::new(()),
-            }),
-        })
+        let writer = Mutex::new(Some(Connected::open(&options).await?));
+        let (statements, revoked) = (Arc::default(), watch::Sender::new(()));
+        Ok(Self { shared: Arc::new(Shared { options, writer, clock, statements, revoked }) })
     }
 
     /// Takes the write lock, seals what is pending, runs `change`, commits.
     ///
-    /// In a task of its own, so that it completes when a client goes away half-way.
+    /// What was sealed stays so if `change` [decides](ErrorKind::is_decision) to refuse. It all
+    /// happens in a task of its own, so that it completes when a client goes away half-way.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         path: Path,
@@ -116,25 +108,40 @@ impl SqliteStore {
     ) -> Result<T, Error> {
         let shared = self.shared.clone();
         let task = tokio::spawn(async move {
-            shared.statements.count(path);
-            let transaction = shared.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-            // Under the lock, so that readings of different writers are in the order of commits.
-            let now = shared.clock.now().wall;
-            let mut writer = Writer::new(transaction, shared.statements.clone(), path, now).await?;
+            let mut slot = shared.turn().await?;
+            let connected = shared.connected(&mut slot).await?;
+            let statements = shared.statements.clone();
+            let mut writer = Writer::begin(connected, statements, path, &shared.clock).await?;
             writer.seal_pending().await?;
-            let done = change(&mut writer).await?;
-            if writer.commit().await? {
+            let done = change(&mut writer).await;
+            if done.as_ref().is_err_and(|refused| !refused.kind().is_decision()) {
+                // Dropping the connection rolls back.
+                return done;
+            }
+            let (connected, revoked) = writer.commit().await?;
+            *slot = Some(connected);
+            if revoked {
                 shared.revoked.send_replace(());
             }
-            Ok(done)
+            done
         });
         task.await.map_err(|cause| Error::new(ErrorKind::TaskEnded, cause))?
     }
 
-    /// The connection for one statement of the path `session`, which is counted.
-    async fn read(&self) -> Result<PoolConnection<Sqlite>, Error> {
+    /// `newest`, and whether requests are pending.
+    async fn newest(&self) -> Result<(StoreTime, bool), Error> {
+        let mut slot = self.shared.turn().await?;
+        let mut connected = self.shared.connected(&mut slot).await?;
         self.shared.statements.count(Path::Session);
-        self.shared.writer.acquire().await.map_err(failed)
+        let row = query(
+            "SELECT newest, EXISTS (SELECT 1 FROM revocation_requests \
+             WHERE revoked_before IS NULL) FROM revocation_clock",
+        )
+        .fetch_one(&mut connected.connection)
+        .await
+        .map_err(failed)?;
+        *slot = Some(connected);
+        Ok((store_time(&row, 0)?, row.try_get(1).map_err(failed)?))
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -143,6 +150,39 @@ impl SqliteStore {
 
     pub(super) fn count(&self, path: Path) {
         self.shared.statements.count(path);
+    }
+}
+
+impl Shared {
+    /// Waits for the writers before us.
+    async fn turn(&self) -> Result<MutexGuard<'_, Option<Connected>>, Error> {
+        let timed_out = |elapsed| Error::new(ErrorKind::StoreTimeout, elapsed);
+        timeout(WRITE_WAIT, self.writer.lock()).await.map_err(timed_out)
+    }
+
+    /// The connection of before, if it is still on the database's file, or else a new one.
+    async fn connected(&self, slot: &mut Option<Connected>) -> Result<Connected, Error> {
+        match slot.take() {
+            Some(connected) if connected.file.check().is_ok() => Ok(connected),
+            _ => Connected::open(&self.options).await,
+        }
+    }
+}
+
+/// A connection, and the file that it is on.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) connection: SqliteConnection,
+    pub(super) file: OpenFile,
+}
+
+impl Connected {
+    /// The file is there already.
+    async fn open(options: &SqliteConnectOptions) -> Result<Self, Error> {
+        let file = OpenFile::at(options.get_filename())?;
+        let connection = connect_patiently(options).await?;
+        file.check()?;
+        Ok(Self { connection, file })
     }
 }
 
@@ -161,7 +201,7 @@ async fn connect_patiently(options: &SqliteConnectOptions) -> Result<SqliteConne
         }
     };
     let timed_out = |elapsed| Error::new(ErrorKind::StoreTimeout, elapsed);
-    tokio::time::timeout(WRITE_WAIT, attempts).await.map_err(timed_out)?
+    timeout(WRITE_WAIT, attempts).await.map_err(timed_out)?
 }
 
 /// A change under way in a transaction.
@@ -220,16 +260,9 @@ impl EpochStore for SqliteStore {
     }
 
     async fn ticket(&self) -> Result<Ticket, Error> {
-        let row = query(
-            "SELECT newest, EXISTS (SELECT 1 FROM revocation_requests \
-             WHERE revoked_before IS NULL AND refused IS NULL) FROM revocation_clock",
-        )
-        .fetch_one(&mut *self.read().await?)
-        .await
-        .map_err(failed)?;
-        let pending: bool = row.try_get(1).map_err(failed)?;
+        let (newest, pending) = self.newest().await?;
         if !pending {
-            return Ok(Ticket::new(store_time(&row, 0)?));
+            return Ok(Ticket::new(newest));
         }
         self.write(Path::Session, |writer| {
             Box::pin(async move { Ok(Ticket::new(writer.newest())) })
@@ -258,8 +291,8 @@ impl EpochStore for SqliteStore {
     }
 
     async fn watch(&self) -> Result<SqliteWatch, Error> {
-        let connection = self.shared.options.connect().await.map_err(failed)?;
-        Ok(SqliteWatch::new(self.clone(), connection, self.shared.revoked.subscribe()))
+        let connected = Connected::open(&self.shared.options).await?;
+        Ok(SqliteWatch::new(self.clone(), connected, self.shared.revoked.subscribe()))
     }
 
     fn statements(&self) -> StatementCounts {

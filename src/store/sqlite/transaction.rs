@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{Row, Sqlite, SqliteConnection, Transaction, query, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, query, sqlite::SqliteRow};
 
-use super::{failed, unsigned};
+use super::{failed, store::Connected, unsigned};
 use crate::{
-    clock::as_micros,
+    clock::{Clock, as_micros},
     cutoff::{CutOff, Demand, Receipt, Stamp, StoreTime},
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
@@ -16,11 +16,13 @@ use crate::{
         order::{Session, may_mint, next_cut_off},
         statements::{Path, Statements},
     },
+    telemetry,
 };
 
-/// A transaction that holds the write lock, and with it the clock row.
+/// A transaction that holds the write lock, and with it the clock row. Dropping it closes the
+/// connection, which rolls back.
 pub(super) struct Writer {
-    transaction: Transaction<'static, Sqlite>,
+    connected: Connected,
     statements: Arc<Statements>,
     path: Path,
     /// The process's wall clock, read under the lock.
@@ -30,37 +32,47 @@ pub(super) struct Writer {
     written: StoreTime,
     /// What it held at first.
     began_at: StoreTime,
+    /// What purged cut-offs left behind.
+    floor: CutOff,
 }
 
 impl Writer {
-    /// `transaction` was begun IMMEDIATE; `now` was read after that.
-    pub(super) async fn new(
-        transaction: Transaction<'static, Sqlite>,
+    pub(super) async fn begin(
+        connected: Connected,
         statements: Arc<Statements>,
         path: Path,
-        now: Duration,
+        clock: &Clock,
     ) -> Result<Self, Error> {
         let mut writer = Self {
-            transaction,
+            connected,
             statements,
             path,
-            now,
+            now: Duration::ZERO,
             newest: StoreTime::ZERO,
             written: StoreTime::ZERO,
             began_at: StoreTime::ZERO,
+            floor: CutOff::NONE,
         };
-        let sql = "SELECT newest FROM revocation_clock";
-        let row = query(sql).fetch_one(writer.run()).await.map_err(failed)?;
+        query("BEGIN IMMEDIATE").execute(writer.run()).await.map_err(failed)?;
+        // Under the lock, so that readings of different writers are in the order of commits.
+        writer.now = clock.now().wall;
+        let row = query(
+            "SELECT newest, purged_reissue_before, purged_login_before FROM revocation_clock",
+        )
+        .fetch_one(writer.run())
+        .await
+        .map_err(failed)?;
         writer.written = store_time(&row, 0)?;
         writer.newest = writer.written;
         writer.began_at = writer.written;
+        writer.floor = cut_off(&row, 1)?;
         Ok(writer)
     }
 
     /// The connection for one statement, which is counted.
     fn run(&mut self) -> &mut SqliteConnection {
         self.statements.count(self.path);
-        &mut self.transaction
+        &mut self.connected.connection
     }
 
     pub(super) fn newest(&self) -> StoreTime {
@@ -68,11 +80,12 @@ impl Writer {
     }
 
     /// Commits, and says whether anything was revoked or cleared.
-    pub(super) async fn commit(mut self) -> Result<bool, Error> {
+    pub(super) async fn commit(mut self) -> Result<(Connected, bool), Error> {
         self.write_newest().await?;
-        self.statements.count(self.path);
-        self.transaction.commit().await.map_err(failed)?;
-        Ok(self.newest > self.began_at)
+        // A revocation in a file without a name would be seen by nobody.
+        self.connected.file.check()?;
+        query("COMMIT").execute(self.run()).await.map_err(failed)?;
+        Ok((self.connected, self.newest > self.began_at))
     }
 
     /// Writes `newest` into the clock row, if it has moved.
@@ -139,7 +152,7 @@ impl Writer {
     pub(super) async fn seal_pending(&mut self) -> Result<(), Error> {
         let pending = query(
             "SELECT seq, scope, subject, demand, spared FROM revocation_requests \
-             WHERE revoked_before IS NULL AND refused IS NULL ORDER BY seq",
+             WHERE revoked_before IS NULL ORDER BY seq",
         )
         .fetch_all(self.run())
         .await
@@ -157,14 +170,20 @@ impl Writer {
                         .map_err(failed)?;
                 }
                 // No token can carry that subject, so nobody is left unrevoked. Said in the
-                // row and to whoever asks for its receipt.
+                // row, to whoever asks for its receipt, and to the operator.
                 Err(problem) => {
-                    query("UPDATE revocation_requests SET refused = ? WHERE seq = ?")
-                        .bind(problem.to_string())
-                        .bind(seq)
-                        .execute(self.run())
-                        .await
-                        .map_err(failed)?;
+                    telemetry::request_refused(&problem);
+                    let newest = as_i64(self.newest.as_micros());
+                    query(
+                        "UPDATE revocation_requests SET refused = ?, revoked_before = ? \
+                         WHERE seq = ?",
+                    )
+                    .bind(problem.to_string())
+                    .bind(newest)
+                    .bind(seq)
+                    .execute(self.run())
+                    .await
+                    .map_err(failed)?;
                 }
             }
         }
@@ -189,7 +208,7 @@ impl Writer {
     /// Clears the cut-offs of `scope` and says so in the audit.
     pub(super) async fn clear(&mut self, scope: &Scope, audit: &Audit) -> Result<Receipt, Error> {
         let cleared_at = next_cut_off(self.newest, self.now)?;
-        let before = self.cut_off(std::slice::from_ref(scope)).await?;
+        let before = self.cut_off(std::slice::from_ref(scope)).await?.above(self.floor);
         query(
             "INSERT INTO revocations (scope, subject, cleared_at, changed_at) VALUES (?, ?, ?, ?) \
              ON CONFLICT (scope, subject) DO UPDATE SET reissue_before = 0, login_before = 0, \
@@ -242,20 +261,27 @@ impl Writer {
         // What was just sealed must be in the row: the statement that writes the session reads
         // the stamp from there.
         self.write_newest().await?;
-        let row = query(
-            "INSERT INTO revocation_sessions (id, user, groups, began, last_stamp) \
-             SELECT ?, ?, ?, ?, newest + 1 FROM revocation_clock WHERE true \
-             ON CONFLICT (id) DO UPDATE SET groups = excluded.groups, \
-                 last_stamp = max(last_stamp, excluded.last_stamp) \
-             RETURNING (SELECT newest + 1 FROM revocation_clock), began",
-        )
-        .bind(mint.sid.as_str())
-        .bind(mint.user.as_str())
-        .bind(groups)
-        .bind(as_i64(as_micros(self.now)))
-        .fetch_one(self.run())
-        .await
-        .map_err(failed)?;
+        let query = match mint.session {
+            MintFor::Login => query(
+                "INSERT INTO revocation_sessions (groups, id, user, began, last_stamp) \
+                 SELECT ?1, ?2, ?3, ?4, newest + 1 FROM revocation_clock \
+                 RETURNING last_stamp, began",
+            ),
+            MintFor::Refresh => query(
+                "UPDATE revocation_sessions \
+                 SET groups = ?1, last_stamp = max(last_stamp, newest + 1) \
+                 FROM revocation_clock WHERE id = ?2 \
+                 RETURNING (SELECT newest + 1 FROM revocation_clock), began",
+            ),
+        };
+        let row = query
+            .bind(groups)
+            .bind(mint.sid.as_str())
+            .bind(mint.user.as_str())
+            .bind(as_i64(as_micros(self.now)))
+            .fetch_one(self.run())
+            .await
+            .map_err(failed)?;
         Ok(Minted {
             stamp: Stamp::from_micros(number(&row, 0)?),
             issued_at: self.now,
@@ -312,12 +338,12 @@ impl Writer {
         .fetch_one(self.run())
         .await
         .map_err(failed)?;
-        Ok(CutOff { reissue_before: store_time(&row, 0)?, login_before: store_time(&row, 1)? })
+        Ok(self.floor.join(cut_off(&row, 0)?))
     }
 
     // ---- purging ----
 
-    /// Drops what has outlived all it covers, folding it into everyone's cut-off.
+    /// Drops what has outlived all it covers; the highest it drops becomes the floor.
     pub(super) async fn purge(&mut self, lifetimes: Lifetimes) -> Result<u64, Error> {
         let (reissue, login) = lifetimes.horizons(self.now);
         let (reissue, login) = (as_i64(reissue.as_micros()), as_i64(login.as_micros()));
@@ -328,52 +354,42 @@ impl Writer {
             .await
             .map_err(failed)?;
         query("DELETE FROM revocation_requests WHERE revoked_before < ?")
-            .bind(reissue)
+            .bind(login)
             .execute(self.run())
             .await
             .map_err(failed)?;
         let row = query(
             "SELECT coalesce(max(iif(reissue_before < ?1, reissue_before, 0)), 0), \
                     coalesce(max(iif(login_before < ?2, login_before, 0)), 0) \
-             FROM revocations WHERE scope <> 'everyone'",
+             FROM revocations",
         )
         .bind(reissue)
         .bind(login)
         .fetch_one(self.run())
         .await
         .map_err(failed)?;
-        let outlived =
-            CutOff { reissue_before: store_time(&row, 0)?, login_before: store_time(&row, 1)? };
-        let floor_reissue = as_i64(outlived.reissue_before.as_micros());
-        let floor_login = as_i64(outlived.login_before.as_micros());
-        if outlived != CutOff::NONE {
-            query(
-                "INSERT INTO revocations (scope, subject, reissue_before, login_before, changed_at) \
-                 VALUES ('everyone', '', ?1, ?2, max(?1, ?2)) \
-                 ON CONFLICT (scope, subject) DO UPDATE SET \
-                     reissue_before = max(reissue_before, ?1), \
-                     login_before = max(login_before, ?2)",
-            )
-            .bind(floor_reissue)
-            .bind(floor_login)
+        let outlived = cut_off(&row, 0)?;
+        self.floor = self.floor.join(outlived);
+        query("UPDATE revocation_clock SET purged_reissue_before = ?, purged_login_before = ?")
+            .bind(as_i64(self.floor.reissue_before.as_micros()))
+            .bind(as_i64(self.floor.login_before.as_micros()))
             .execute(self.run())
             .await
             .map_err(failed)?;
-            query(
-                "UPDATE revocations SET \
-                     reissue_before = iif(reissue_before <= ?1, 0, reissue_before), \
-                     login_before = iif(login_before <= ?2, 0, login_before) \
-                 WHERE scope <> 'everyone' AND (reissue_before <= ?1 OR login_before <= ?2)",
-            )
-            .bind(floor_reissue)
-            .bind(floor_login)
-            .execute(self.run())
-            .await
-            .map_err(failed)?;
-        }
+        query(
+            "UPDATE revocations SET \
+                 reissue_before = iif(reissue_before <= ?1, 0, reissue_before), \
+                 login_before = iif(login_before <= ?2, 0, login_before) \
+             WHERE reissue_before BETWEEN 1 AND ?1 OR login_before BETWEEN 1 AND ?2",
+        )
+        .bind(as_i64(outlived.reissue_before.as_micros()))
+        .bind(as_i64(outlived.login_before.as_micros()))
+        .execute(self.run())
+        .await
+        .map_err(failed)?;
         let gone = query(
-            "DELETE FROM revocations WHERE scope <> 'everyone' \
-             AND reissue_before = 0 AND login_before = 0 AND cleared_at < ?",
+            "DELETE FROM revocations \
+             WHERE reissue_before = 0 AND login_before = 0 AND cleared_at < ?",
         )
         .bind(login)
         .execute(self.run())
@@ -385,14 +401,20 @@ impl Writer {
 
 /// A request's row, or why it can be no token's.
 fn requested(row: &SqliteRow) -> Result<Result<Revocation, InvalidId>, Error> {
-    let text = |index| row.try_get::<&str, usize>(index).map_err(failed);
     let corrupt = |cause: UnknownName| Error::new(ErrorKind::Corrupt, cause);
-    let kind = text(1)?.parse().map_err(corrupt)?;
-    let demand = text(3)?.parse().map_err(corrupt)?;
+    let kind = row.try_get::<&str, _>(1).map_err(failed)?.parse().map_err(corrupt)?;
+    let demand = row.try_get::<&str, _>(3).map_err(failed)?.parse().map_err(corrupt)?;
+    // Bytes: SQLite lets others write text that is not UTF-8, and one such row must not stop
+    // everybody.
+    let subject = row.try_get::<&[u8], _>(2).map_err(failed)?;
+    let spared = row.try_get::<Option<&[u8]>, _>(4).map_err(failed)?;
     // Whoever writes plain SQL need not know of normalization.
-    let scope = Scope::normalized(kind, text(2)?);
-    let spared = row.try_get::<Option<&str>, _>(4).map_err(failed)?.map(Id::new).transpose();
-    Ok(scope.and_then(|scope| Ok(Revocation { scope, demand, spared: spared? })))
+    let scope = str::from_utf8(subject)
+        .map_err(|_| InvalidId::NotUtf8)
+        .and_then(|subject| Scope::normalized(kind, subject));
+    // What names no session spares none; the revocation stands.
+    let spared = spared.and_then(|sid| Id::new(str::from_utf8(sid).ok()?).ok());
+    Ok(scope.map(|scope| Revocation { scope, demand, spared }))
 }
 
 /// The columns `scope, subject, reissue_before, login_before, cleared_at` from `first` on.
@@ -406,20 +428,22 @@ pub(super) fn entry(row: &SqliteRow, first: usize, head: StoreTime) -> Result<En
         .and_then(|kind| {
             Scope::new(kind, subject).map_err(|problem| corrupt(format!("a {kind} {problem}")))
         })?;
-    let entry = Entry {
-        cut_off: CutOff {
-            reissue_before: store_time(row, first + 2)?,
-            login_before: store_time(row, first + 3)?,
-        },
-        cleared_at: store_time(row, first + 4)?,
-        scope,
-    };
+    let entry =
+        Entry { cut_off: cut_off(row, first + 2)?, cleared_at: store_time(row, first + 4)?, scope };
     // Written past the clock row: believing it would refuse tokens that no revocation covers.
     if entry.cut_off.revoked_before().max(entry.cleared_at) > head {
         let scope = entry.scope.kind();
         return Err(corrupt(format!("a cut-off of a {scope} lies above newest ({head})")));
     }
     Ok(entry)
+}
+
+/// The columns `reissue_before, login_before` from `first` on.
+pub(super) fn cut_off(row: &SqliteRow, first: usize) -> Result<CutOff, Error> {
+    Ok(CutOff {
+        reissue_before: store_time(row, first)?,
+        login_before: store_time(row, first + 1)?,
+    })
 }
 
 pub(super) fn store_time(row: &SqliteRow, index: usize) -> Result<StoreTime, Error> {

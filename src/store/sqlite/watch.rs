@@ -2,12 +2,13 @@
 
 use std::{fmt, time::Duration};
 
-use sqlx::{Row, SqliteConnection, query, query_scalar};
+use sqlx::{Row, query, query_scalar};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
     SqliteStore, failed,
-    transaction::{as_i64, entry, store_id, store_time},
+    store::Connected,
+    transaction::{as_i64, cut_off, entry, store_id, store_time},
 };
 use crate::{
     cutoff::StoreTime,
@@ -21,7 +22,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// The sync's connection to a [`SqliteStore`].
 pub struct SqliteWatch {
     store: SqliteStore,
-    connection: SqliteConnection,
+    connected: Connected,
     /// `PRAGMA data_version` as last seen. It changes with every commit of another connection,
     /// and means nothing on another connection: this one is pinned.
     data_version: Option<i64>,
@@ -32,20 +33,19 @@ pub struct SqliteWatch {
 impl SqliteWatch {
     pub(super) fn new(
         store: SqliteStore,
-        connection: SqliteConnection,
+        connected: Connected,
         revoked: watch::Receiver<()>,
     ) -> Self {
-        Self { store, connection, data_version: None, revoked }
+        Self { store, connected, data_version: None, revoked }
     }
 
     /// Seals pending requests, if there are any.
     async fn seal_pending(&mut self) -> Result<(), Error> {
         self.store.count(Path::Sync);
         let pending: bool = query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM revocation_requests \
-             WHERE revoked_before IS NULL AND refused IS NULL)",
+            "SELECT EXISTS (SELECT 1 FROM revocation_requests WHERE revoked_before IS NULL)",
         )
-        .fetch_one(&mut self.connection)
+        .fetch_one(&mut self.connected.connection)
         .await
         .map_err(failed)?;
         if pending {
@@ -60,11 +60,12 @@ impl SqliteWatch {
         let clock = self.store.clock().now().wall;
         self.store.count(Path::Sync);
         let rows = query(
-            "SELECT newest, db_uuid, scope, subject, reissue_before, login_before, cleared_at \
+            "SELECT newest, db_uuid, purged_reissue_before, purged_login_before, \
+                    scope, subject, reissue_before, login_before, cleared_at \
              FROM revocation_clock LEFT JOIN revocations ON changed_at > ?",
         )
         .bind(cursor)
-        .fetch_all(&mut self.connection)
+        .fetch_all(&mut self.connected.connection)
         .await
         .map_err(failed)?;
         let first = rows
@@ -72,14 +73,16 @@ impl SqliteWatch {
             .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the clock row is missing"))?;
         let head = store_time(first, 0)?;
         let store = store_id(first, 1)?;
+        let floor = cut_off(first, 2)?;
         let mut entries = Vec::with_capacity(rows.len());
         for row in &rows {
             // The clock row alone: nothing has changed.
-            if row.try_get::<Option<&str>, _>(2).map_err(failed)?.is_some() {
-                entries.push(entry(row, 2, head)?);
+            if row.try_get::<Option<&str>, _>(4).map_err(failed)?.is_some() {
+                entries.push(entry(row, 4, head)?);
             }
         }
-        Ok(Changes { store, head, clock, primary: true, entries })
+        self.connected.file.check()?;
+        Ok(Changes { store, head, clock, floor, primary: true, entries })
     }
 }
 
@@ -100,7 +103,7 @@ impl Watch for SqliteWatch {
             }
             self.store.count(Path::Sync);
             let seen: i64 = query_scalar("PRAGMA data_version")
-                .fetch_one(&mut self.connection)
+                .fetch_one(&mut self.connected.connection)
                 .await
                 .map_err(failed)?;
             if self.data_version.replace(seen) != Some(seen) {

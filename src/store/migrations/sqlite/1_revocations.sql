@@ -3,9 +3,12 @@ CREATE TABLE revocation_clock (
     one     INTEGER PRIMARY KEY CHECK (one = 1),
     db_uuid TEXT    NOT NULL,
     -- The highest cut-off ever issued, in microseconds since 1970.
-    newest  INTEGER NOT NULL CHECK (newest >= 0)
+    newest  INTEGER NOT NULL CHECK (newest >= 0),
+    -- The floor: the highest cut-offs that were purged. Every token at or below is revoked.
+    purged_reissue_before INTEGER NOT NULL CHECK (purged_reissue_before >= 0),
+    purged_login_before   INTEGER NOT NULL CHECK (purged_login_before >= 0)
 ) STRICT;
-INSERT INTO revocation_clock VALUES (1, lower(hex(randomblob(16))), 0);
+INSERT INTO revocation_clock VALUES (1, lower(hex(randomblob(16))), 0, 0, 0);
 
 -- The cut-offs. All times are microseconds since 1970; 0 stands for none.
 CREATE TABLE revocations (
@@ -30,13 +33,15 @@ CREATE TABLE revocation_requests (
     demand         TEXT    NOT NULL CHECK (demand IN ('refresh', 'login')),
     -- The session that "all others but me" spares.
     spared         TEXT,
-    -- The cut-off, once sealed.
+    -- The cut-off, once sealed; the newest one, once refused.
     revoked_before INTEGER,
     -- Why it was refused, where the subject can be no token's.
     refused        TEXT
 ) STRICT;
 CREATE INDEX revocation_requests_pending ON revocation_requests (seq)
-    WHERE revoked_before IS NULL AND refused IS NULL;
+    WHERE revoked_before IS NULL;
+CREATE INDEX revocation_requests_done ON revocation_requests (revoked_before)
+    WHERE revoked_before IS NOT NULL;
 
 -- One login on one device.
 CREATE TABLE revocation_sessions (
