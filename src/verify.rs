@@ -19,13 +19,11 @@
 mod builder;
 mod judge;
 mod rejection;
-mod rules;
 mod verified;
 mod verifier;
 
-pub use crate::token::{ClaimProblem, Malformed};
+pub use crate::token::{ClaimProblem, IssuerRules, Malformed, TypPolicy};
 pub use builder::VerifierBuilder;
 pub use rejection::Rejection;
-pub use rules::{IssuerRules, TypPolicy};
 pub use verified::{NoClaims, Verified};
 pub use verifier::Verifier;

@@ -1,5 +1,7 @@
 //! The merge laws of cut-offs, and the epochs against a naive list.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{collections::HashMap, time::Duration};
 
 use proptest::prelude::*;

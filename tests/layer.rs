@@ -51,7 +51,7 @@ fn with_token() -> request::Builder {
 
 fn revoke(gate: &Gate, demand: Demand) {
     let now = StoreTime::from_micros(NOW * 1_000_000);
-    gate.epochs.raise(&Scope::user("alice").unwrap(), CutOff::at(now, demand), now);
+    gate.epochs.raise(&Scope::user("alice").unwrap(), CutOff::at(now, demand));
 }
 
 async fn hello<B>(_: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -1,5 +1,7 @@
 //! The follower, over stores that behave and stores that do not. Time is paused.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{
     sync::{
         Arc,

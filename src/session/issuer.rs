@@ -11,8 +11,7 @@ use crate::{
     lifetimes::Lifetimes,
     scope::Id,
     store::{EpochStore, Mint, MintFor, Ticket},
-    token::encode,
-    verify::IssuerRules,
+    token::{IssuerRules, encode},
 };
 
 /// The header `typ` of access tokens (RFC 9068, section 2.1).

@@ -1,5 +1,6 @@
 //! How many statements went to the database, by the path that sent them.
 
+#[cfg(feature = "sqlite")]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Statements sent to the database so far.
@@ -14,6 +15,7 @@ pub struct StatementCounts {
 }
 
 /// The counters behind [`StatementCounts`]. Each counts on its own: Relaxed.
+#[cfg(feature = "sqlite")]
 #[derive(Debug, Default)]
 pub(super) struct Statements {
     sync: AtomicU64,
@@ -21,12 +23,14 @@ pub(super) struct Statements {
 }
 
 /// Who sends a statement. Nobody on the request path does, so it has no variant.
+#[cfg(feature = "sqlite")]
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Path {
     Sync,
     Session,
 }
 
+#[cfg(feature = "sqlite")]
 impl Statements {
     pub(super) fn count(&self, path: Path) {
         match path {

@@ -15,7 +15,7 @@ use crate::{
 /// A database that keeps revocations and sessions.
 ///
 /// A handle, cheap to clone. One contract suite runs over every implementation; what it promises
-/// is what the [module](self) tells. A wrong answer costs: a cut-off that is not above all before
+/// is what the [module](crate::store) tells. A wrong answer costs: a cut-off that is not above all before
 /// it, or a mint that does not see a committed revocation, *accepts revoked tokens*; a stamp that
 /// is not above `newest` *logs people out*.
 pub trait EpochStore: Clone + Send + Sync + 'static {

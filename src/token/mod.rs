@@ -11,6 +11,8 @@
 //! 4. [`KeySet`] finds the one key that the header names, and `backend` checks the signature;
 //! 5. `claims` reads the registered claims, each with the one type it may have.
 //!
+//! [`IssuerRules`] say what the tokens of one issuer must look like.
+//!
 //! On the way out, `encode` writes what comes in that way.
 //!
 //! Keys are checked when they are made ([`VerifyingKey`], [`SigningKey`]): a weak one, or one for
@@ -29,13 +31,13 @@ mod key;
 mod key_set;
 mod pem;
 mod problem;
+mod rules;
 mod signing;
 
 pub use algorithm::Algorithm;
 pub use backend::CryptoBackend;
 pub(crate) use backend::default_backend;
 pub(crate) use claims::{Claims, Payload};
-#[allow(unused_imports, reason = "the issuer of sessions mints with it")]
 pub(crate) use encode::encode;
 pub(crate) use header::Header;
 pub(crate) use jws::Compact;
@@ -43,4 +45,5 @@ pub use key::VerifyingKey;
 pub use key_set::KeySet;
 pub(crate) use problem::Problem;
 pub use problem::{ClaimProblem, Malformed};
+pub use rules::{IssuerRules, TypPolicy};
 pub use signing::SigningKey;

@@ -132,8 +132,8 @@ fn check(rules: &IssuerRules, lifetimes: Lifetimes) -> Result<Duration, ConfigEr
     if max_lifetime <= lifetimes.leeway() {
         return refuse("max_lifetime", max_lifetime, "is not over the leeway");
     }
-    // A cut-off is kept for the longest life and the leeway; a token that counts as issued
-    // earlier than that would outlive it.
+    // Purging keeps a cut-off for the longest life and twice the leeway. With a larger skew, a
+    // token that is still good would count as issued before what was purged.
     if rules.issue_skew > lifetimes.leeway() {
         return refuse("issue_skew", rules.issue_skew, "is over the leeway");
     }

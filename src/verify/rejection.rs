@@ -53,7 +53,7 @@ pub enum Rejection {
     /// A claim is missing or has a wrong type or value.
     #[error("the claim {name:?} {problem}")]
     Claim {
-        /// The claim.
+        /// The claim; `groups` stands for the one that holds the groups, whatever its name.
         name: &'static str,
         /// What is wrong with it.
         problem: ClaimProblem,

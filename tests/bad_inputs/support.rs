@@ -1,11 +1,20 @@
 //! A verifier with a clock that stands still, and a forger that signs whatever it is given.
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use http_body_util::Full;
 use jsonwebtoken::{Algorithm as Jwa, EncodingKey, crypto::aws_lc::DEFAULT_PROVIDER};
+use tower::{Layer, Service, service_fn};
 use tower_revocation::{
-    NoClaims, Rejection, Verified, Verifier,
+    NoClaims, Rejection, RevocationLayer, Verified, Verifier,
     clock::{Clock, ManualClock},
     cutoff::StoreTime,
     epochs::{Epochs, Synced},
@@ -169,8 +178,26 @@ pub(crate) fn verifier(rules: IssuerRules) -> Verifier {
     Verifier::builder(epochs().0).issuer(rules).build().unwrap()
 }
 
+/// Checks a token, and sees to it that through the layer it reaches the service exactly if it is
+/// good.
 pub(crate) fn check(verifier: &Verifier, token: impl AsRef<[u8]>) -> Result<Verified, Rejection> {
-    verifier.verify::<NoClaims>(token.as_ref())
+    let token = token.as_ref();
+    let verdict = verifier.verify::<NoClaims>(token);
+    let presented = [b"Bearer ", token].concat();
+    // What no header can hold is sent over sockets, in `authorization.rs`.
+    if let Ok(presented) = HeaderValue::from_bytes(&presented) {
+        let reached = AtomicUsize::new(0);
+        let inner = service_fn(|_: Request<()>| {
+            reached.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+        });
+        let request = Request::builder().header(AUTHORIZATION, presented).body(()).unwrap();
+        let call = RevocationLayer::new(verifier.clone()).layer(inner).call(request);
+        let answer = call.now_or_never().expect("nothing is waited for").unwrap();
+        assert_eq!(answer.status().is_success(), verdict.is_ok());
+        assert_eq!(reached.into_inner(), usize::from(verdict.is_ok()));
+    }
+    verdict
 }
 
 /// Against the usual rules, with the EdDSA key.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::token::KeySet;
+use super::KeySet;
 
 /// Which header `typ` an access token of an issuer has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,21 +26,21 @@ pub enum TypPolicy {
 /// What the tokens of one issuer must look like, and the keys that sign them.
 ///
 /// Strict unless said otherwise; see each method. A set-up that makes no sense is refused by
-/// [`VerifierBuilder::build`](super::VerifierBuilder::build).
+/// [`VerifierBuilder::build`](crate::verify::VerifierBuilder::build).
 #[derive(Clone, Debug)]
 pub struct IssuerRules {
-    pub(super) issuer: String,
-    pub(super) keys: KeySet,
-    pub(super) audiences: Vec<String>,
-    pub(super) any_audience: bool,
-    pub(super) typ: TypPolicy,
-    pub(super) max_lifetime: Option<Duration>,
-    pub(super) issue_skew: Duration,
-    pub(super) require_session: bool,
-    pub(super) groups_claim: String,
-    pub(super) subject_prefix: String,
-    pub(super) shared_subjects: bool,
-    pub(super) store_time: bool,
+    pub(crate) issuer: String,
+    pub(crate) keys: KeySet,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) any_audience: bool,
+    pub(crate) typ: TypPolicy,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) issue_skew: Duration,
+    pub(crate) require_session: bool,
+    pub(crate) groups_claim: String,
+    pub(crate) subject_prefix: String,
+    pub(crate) shared_subjects: bool,
+    pub(crate) store_time: bool,
 }
 
 impl IssuerRules {

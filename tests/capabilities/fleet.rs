@@ -1,0 +1,139 @@
+//! Servers in processes of their own: the demonstration server, started as a user starts it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::LazyLock,
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+/// A running server, killed when dropped.
+pub(crate) struct Server {
+    base: String,
+    client: Client,
+    _process: Child,
+}
+
+/// The example's program, built by the same cargo with the same flags as this test.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let built = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--example", "server"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "the server does not build");
+    // target/debug/deps/capabilities-… -> target/debug/examples/server
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("examples/server")
+});
+
+impl Server {
+    /// Starts a server on the database and the keys in `data`, and waits until it is ready.
+    pub(crate) async fn start(data: &Path) -> Self {
+        Self::start_with(data, &[]).await
+    }
+
+    pub(crate) async fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut process = Command::new(&*PROGRAM)
+            .env("DATA_DIR", data)
+            .env("PORT", "0")
+            .envs(settings.iter().copied())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let base = loop {
+            let line = lines.next_line().await.unwrap().expect("the server ended");
+            if let Some(base) = line.strip_prefix("listening on ") {
+                break base.to_owned();
+            }
+        };
+        // It goes on writing, and must not block on a full pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let server = Self { base, client: Client::new(), _process: process };
+        server.until("/readyz", "", StatusCode::OK).await;
+        server
+    }
+
+    pub(crate) async fn login(&self, username: &str, password: &str) -> String {
+        let credentials = json!({ "username": username, "password": password });
+        let answer = self.post("/login", "", &credentials).await;
+        assert_eq!(answer.0, StatusCode::OK);
+        answer.1["access_token"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn alice(&self) -> String {
+        self.login("alice", "wonderland").await
+    }
+
+    pub(crate) async fn bob(&self) -> String {
+        self.login("bob", "builder").await
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> (StatusCode, Value) {
+        let request = self.client.get(format!("{}{path}", self.base));
+        read(if token.is_empty() { request } else { request.bearer_auth(token) }).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, token: &str, body: &Value) -> (StatusCode, Value) {
+        let request = self.client.post(format!("{}{path}", self.base)).json(body);
+        read(if token.is_empty() { request } else { request.bearer_auth(token) }).await
+    }
+
+    pub(crate) async fn me(&self, token: &str) -> StatusCode {
+        self.get("/me", token).await.0
+    }
+
+    /// Revokes as `admin`, and returns the cut-off.
+    pub(crate) async fn revoke(
+        &self,
+        admin: &str,
+        scope: &str,
+        subject: &str,
+        demand: &str,
+    ) -> u64 {
+        let order = json!({ "scope": scope, "subject": subject, "demand": demand });
+        let (status, receipt) = self.post("/admin/revoke", admin, &order).await;
+        assert_eq!(status, StatusCode::OK, "{receipt}");
+        receipt["revoked_before"].as_u64().unwrap()
+    }
+
+    /// Asks until the answer has this status.
+    pub(crate) async fn until(&self, path: &str, token: &str, wanted: StatusCode) {
+        let answered = async {
+            while self.get(path, token).await.0 != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), answered)
+            .await
+            .unwrap_or_else(|_| panic!("{path} never answered {wanted}"));
+    }
+
+    /// The value of a line of `/metrics`.
+    pub(crate) async fn metric(&self, line: &str) -> u64 {
+        let text = self.client.get(format!("{}/metrics", self.base)).send().await.unwrap();
+        let text = text.text().await.unwrap();
+        let value = text.lines().find_map(|each| each.strip_prefix(line)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("{line} is missing from:\n{text}"))
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
+    let answer = request.send().await.unwrap();
+    (answer.status(), answer.json().await.unwrap_or_default())
+}
+
+/// The claims of a token, as its bearer may read them.
+pub(crate) fn claims(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}

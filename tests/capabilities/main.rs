@@ -1,0 +1,11 @@
+//! What users asked for, each over HTTP against the real parts: servers, a database, clients.
+//!
+//! The number in a test's name is that of the request in the project's catalogue.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod fleet;
+mod issuers;
+mod refusals;
+mod revocation;
+mod service;

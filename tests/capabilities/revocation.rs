@@ -1,0 +1,273 @@
+//! Revoking users, groups, everyone, single tokens; logouts; password changes.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    Router,
+    extract::State,
+    routing::{get, post},
+};
+use reqwest::{Client, StatusCode};
+use serde_json::json;
+use sqlx::{SqlitePool, query, query_scalar, sqlite::SqliteConnectOptions};
+use tower_revocation::{
+    Algorithm, Demand, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing, Revocation,
+    RevocationLayer, Scope, SqliteStore, Verified, Verifier, clock::Clock, cutoff::CutOff,
+    lifetimes::Lifetimes,
+};
+
+use crate::{
+    fleet::{Server, claims},
+    service::Service,
+};
+
+const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
+const OK: StatusCode = StatusCode::OK;
+
+#[tokio::test]
+async fn the_main_job_over_two_processes_on_one_file() {
+    let data = tempfile::tempdir().unwrap();
+    let (one, other) = (Server::start(data.path()).await, Server::start(data.path()).await);
+    let (alice, bob) = (one.alice().await, one.bob().await);
+    for server in [&one, &other] {
+        assert_eq!((server.me(&alice).await, server.me(&bob).await), (OK, OK));
+    }
+    one.revoke(&bob, "user", "alice", "login").await;
+    // Here at once, there by itself.
+    assert_eq!(one.me(&alice).await, UNAUTHORIZED);
+    other.until("/me", &alice, UNAUTHORIZED).await;
+    for server in [&one, &other] {
+        assert_eq!(server.me(&bob).await, OK);
+        assert_eq!(server.me(&server.alice().await).await, OK);
+        let line = "tower_revocation_store_statements_total{path=\"request\"}";
+        assert_eq!(server.metric(line).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_is_enforced_in_another_process_within_200_ms_in_the_median() {
+    let data = tempfile::tempdir().unwrap();
+    let (one, other) = (Server::start(data.path()).await, Server::start(data.path()).await);
+    let bob = one.bob().await;
+    let mut delays = Vec::new();
+    for _ in 0..50 {
+        let alice = one.alice().await;
+        assert_eq!(other.me(&alice).await, OK);
+        one.revoke(&bob, "user", "alice", "login").await;
+        #[allow(clippy::disallowed_methods, reason = "the delay is what this test is about")]
+        let returned = Instant::now();
+        other.until("/me", &alice, UNAUTHORIZED).await;
+        delays.push(returned.elapsed());
+    }
+    delays.sort();
+    let median = delays[delays.len() / 2];
+    println!("median {median:?}, longest {:?}", delays[delays.len() - 1]);
+    assert!(median < Duration::from_millis(200), "{delays:?}");
+}
+
+/// A service with passwords in a table of its own, which change together with a revocation.
+#[derive(Clone)]
+struct Passwords {
+    pool: SqlitePool,
+    issuer: Issuer<SqliteStore>,
+}
+
+async fn log_in(State(app): State<Passwords>, password: String) -> Result<String, StatusCode> {
+    let ticket = app.issuer.ticket().await.unwrap();
+    let right: String =
+        query_scalar("SELECT password FROM users").fetch_one(&app.pool).await.unwrap();
+    if password != right {
+        return Err(UNAUTHORIZED);
+    }
+    let grant = Grant::new(Id::new("alice").unwrap());
+    Ok(app.issuer.login(ticket, grant).await.unwrap().as_str().to_owned())
+}
+
+async fn change(State(app): State<Passwords>, caller: Verified, new: String) -> StatusCode {
+    let mut transaction = app.pool.begin().await.unwrap();
+    query("UPDATE users SET password = ?").bind(&new).execute(&mut *transaction).await.unwrap();
+    let all = Revocation::new(Scope::user(caller.subject()).unwrap(), Demand::Login);
+    let requested = app.issuer.store().revoke_in(&mut transaction, all).await.unwrap();
+    if new == "refused by policy" {
+        transaction.rollback().await.unwrap();
+        return StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    transaction.commit().await.unwrap();
+    requested.sealed().await.unwrap();
+    StatusCode::NO_CONTENT
+}
+
+#[tokio::test]
+async fn c25_a_password_change_kills_every_older_token_and_no_newer_one() {
+    let data = tempfile::tempdir().unwrap();
+    let options =
+        SqliteConnectOptions::new().filename(data.path().join("app.db")).create_if_missing(true);
+    let store = SqliteStore::connect(options.clone(), Clock::system()).await.unwrap();
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    query("CREATE TABLE users (password TEXT)").execute(&pool).await.unwrap();
+    query("INSERT INTO users VALUES ('old')").execute(&pool).await.unwrap();
+    let epochs = Epochs::new();
+    let _sync = Follower::new(store.clone(), epochs.clone()).start().unwrap();
+    epochs.ready().await;
+    let keys = KeyRing::open(data.path().join("keys"), Algorithm::ES256).unwrap();
+    let issuer = Issuer::builder(store, keys)
+        .issuer("https://login.test")
+        .audience("test")
+        .client_id("tests")
+        .build()
+        .unwrap();
+    let rules = issuer.rules().unwrap();
+    let verifier = Verifier::builder(epochs.clone()).issuer(rules).build().unwrap();
+    let app = Router::new()
+        .route("/password", post(change))
+        .route("/me", get(async |caller: Verified| caller.subject().to_owned()))
+        .route_layer(RevocationLayer::new(verifier))
+        .route("/login", post(log_in))
+        .with_state(Passwords { pool, issuer });
+    let service = Service::start(app).await;
+    let send = async |path: &str, token: &str, body: &'static str| {
+        let request = Client::new().post(service.url(path)).bearer_auth(token).body(body);
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    };
+
+    let (_, phone) = send("/login", "", "old").await;
+    let (_, laptop) = send("/login", "", "old").await;
+    // What is rolled back revokes nothing.
+    let (status, _) = send("/password", &phone, "refused by policy").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(service.me(&laptop).await.status(), OK);
+
+    let before = epochs.newest();
+    assert_eq!(send("/password", &phone, "new").await.0, StatusCode::NO_CONTENT);
+    let applied = async {
+        while epochs.newest() == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), applied).await.unwrap();
+    for token in [&phone, &laptop] {
+        assert_eq!(service.me(token).await.status(), UNAUTHORIZED);
+    }
+    assert_eq!(send("/login", "", "old").await.0, UNAUTHORIZED);
+    let (_, fresh) = send("/login", "", "new").await;
+    assert_eq!(service.me(&fresh).await.status(), OK);
+}
+
+#[tokio::test]
+async fn c27_cut_offs_are_in_memory_loaded_at_start_newest_per_user_and_purged() {
+    let data = tempfile::tempdir().unwrap();
+    let (alice, last) = {
+        let server = Server::start(data.path()).await;
+        let (alice, bob) = (server.alice().await, server.bob().await);
+        server.revoke(&bob, "user", "alice", "refresh").await;
+        (alice, server.revoke(&bob, "user", "alice", "login").await)
+    };
+    // Loaded at start: a new process knows.
+    let server = Server::start(data.path()).await;
+    assert_eq!(server.me(&alice).await, UNAUTHORIZED);
+    // The database is asked on change only: requests add nothing to the session's statements.
+    let fresh = server.alice().await;
+    let line = "tower_revocation_store_statements_total{path=\"session\"}";
+    let before = server.metric(line).await;
+    for _ in 0..200 {
+        assert_eq!(server.me(&fresh).await, OK);
+    }
+    assert_eq!(server.metric(line).await, before);
+    drop(server);
+
+    // One entry per user, the newest; purged after the longest token's life.
+    let (clock, hand) = Clock::manual(Duration::from_micros(last));
+    let options = SqliteConnectOptions::new().filename(data.path().join("server.db"));
+    let store = SqliteStore::connect(options, clock.clone()).await.unwrap();
+    let epochs = Epochs::builder().clock(clock).build().unwrap();
+    let _sync = Follower::new(store.clone(), epochs.clone()).start().unwrap();
+    epochs.ready().await;
+    let user = Scope::user("alice").unwrap();
+    assert_eq!(epochs.len(), 1);
+    assert_eq!(epochs.cut_off(&user).revoked_before().as_micros(), last);
+    let lifetimes = Lifetimes::default();
+    hand.advance(lifetimes.session() + lifetimes.leeway() * 3);
+    assert_eq!(epochs.purge(epochs.clock().now()), 1);
+    assert_eq!(store.purge(lifetimes).await.unwrap(), 1);
+    assert_eq!(epochs.cut_off(&user), CutOff::NONE);
+}
+
+#[tokio::test]
+async fn c37_revoking_one_user_needs_no_key_of_its_own() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let kid = |token: &str| {
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&header).unwrap()["kid"].clone()
+    };
+    let (alice, bob) = (server.alice().await, server.bob().await);
+    server.revoke(&bob, "user", "alice", "login").await;
+    let again = server.alice().await;
+    assert_eq!(server.me(&alice).await, UNAUTHORIZED);
+    assert_eq!((server.me(&bob).await, server.me(&again).await), (OK, OK));
+    assert_eq!(kid(&alice), kid(&again));
+    assert_eq!(kid(&alice), kid(&bob));
+}
+
+#[tokio::test]
+async fn c45_tokens_from_before_a_logout_stay_dead() {
+    let data = tempfile::tempdir().unwrap();
+    let (dead, alive) = {
+        let server = Server::start(data.path()).await;
+        let (phone, laptop) = (server.alice().await, server.alice().await);
+        let (status, _) = server.post("/logout", &phone, &json!(null)).await;
+        assert_eq!(status, StatusCode::NO_CONTENT);
+        assert_eq!(server.me(&phone).await, UNAUTHORIZED);
+        assert_eq!(server.me(&laptop).await, OK);
+        let (status, _) = server.post("/logout/everywhere", &laptop, &json!(null)).await;
+        assert_eq!(status, StatusCode::NO_CONTENT);
+        (vec![phone, laptop], server.alice().await)
+    };
+    // Through a restart, and on an instance that never saw the logout.
+    for server in [Server::start(data.path()).await, Server::start(data.path()).await] {
+        for token in &dead {
+            let (status, problem) = server.get("/me", token).await;
+            assert_eq!((status, &problem["demand"]), (UNAUTHORIZED, &json!("login")));
+        }
+        assert_eq!(server.me(&alive).await, OK);
+    }
+}
+
+#[tokio::test]
+async fn c46_group_and_everyone_cut_offs_compose_by_max() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let (alice, bob) = (server.alice().await, server.bob().await);
+    // Bob alone is in the group.
+    server.revoke(&bob, "group", "admin", "refresh").await;
+    let (status, problem) = server.get("/me", &bob).await;
+    assert_eq!((status, &problem["demand"]), (UNAUTHORIZED, &json!("refresh")));
+    assert_eq!(server.me(&alice).await, OK);
+
+    let bob = server.bob().await;
+    server.revoke(&bob, "everyone", "", "login").await;
+    for token in [&alice, &bob] {
+        let (status, problem) = server.get("/me", token).await;
+        assert_eq!((status, &problem["demand"]), (UNAUTHORIZED, &json!("login")));
+    }
+    // The maximum rules, not the last written: an older group's cut-off changes nothing.
+    let (alice, bob) = (server.alice().await, server.bob().await);
+    server.revoke(&bob, "group", "elsewhere", "login").await;
+    assert_eq!((server.me(&alice).await, server.me(&bob).await), (OK, OK));
+    server.revoke(&bob, "user", "alice", "refresh").await;
+    assert_eq!((server.me(&alice).await, server.me(&bob).await), (UNAUTHORIZED, OK));
+}
+
+#[tokio::test]
+async fn c47_a_single_token_is_revoked_by_its_jti() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path()).await;
+    let (one, other, bob) = (server.alice().await, server.alice().await, server.bob().await);
+    let jti = claims(&one)["jti"].as_str().unwrap().to_owned();
+    server.revoke(&bob, "token", &jti, "refresh").await;
+    assert_eq!(server.me(&one).await, UNAUTHORIZED);
+    assert_eq!((server.me(&other).await, server.me(&bob).await), (OK, OK));
+}

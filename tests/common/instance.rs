@@ -1,0 +1,67 @@
+//! One process of a fleet without its HTTP server: store, epochs, sync, issuer, verifier.
+
+use std::{path::Path, time::Duration};
+
+use sqlx::sqlite::SqliteConnectOptions;
+use tower_revocation::{
+    Algorithm, Demand, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing, NoClaims,
+    Rejection, Revocation, Scope, SqliteStore, SyncHandle, Verified, Verifier,
+    clock::{Clock, ManualClock},
+    cutoff::Receipt,
+    error::Error,
+    session::AccessToken,
+};
+
+/// When the manual clocks start.
+pub(crate) const START: Duration = Duration::from_secs(1_800_000_000);
+
+pub(crate) struct Instance {
+    pub(crate) store: SqliteStore,
+    pub(crate) epochs: Epochs,
+    pub(crate) issuer: Issuer<SqliteStore>,
+    pub(crate) verifier: Verifier,
+    /// Dropping it makes the instance go stale.
+    pub(crate) sync: Option<SyncHandle>,
+    pub(crate) clock: ManualClock,
+}
+
+impl Instance {
+    /// An instance on the database and the keys in `data`, loaded, its clock at [`START`].
+    pub(crate) async fn start(data: &Path) -> Self {
+        let (clock, hand) = Clock::manual(START);
+        let options =
+            SqliteConnectOptions::new().filename(data.join("test.db")).create_if_missing(true);
+        let store = SqliteStore::connect(options, clock.clone()).await.unwrap();
+        let epochs = Epochs::builder().clock(clock.clone()).build().unwrap();
+        let sync = Follower::new(store.clone(), epochs.clone()).start().unwrap();
+        let keys = KeyRing::open_with(data.join("keys"), Algorithm::EdDSA, clock).unwrap();
+        let issuer = Issuer::builder(store.clone(), keys)
+            .issuer("https://login.test")
+            .audience("test")
+            .client_id("tests")
+            .build()
+            .unwrap();
+        let rules = issuer.rules().unwrap();
+        let verifier = Verifier::builder(epochs.clone()).issuer(rules).build().unwrap();
+        epochs.ready().await;
+        Self { store, epochs, issuer, verifier, sync: Some(sync), clock: hand }
+    }
+
+    pub(crate) async fn login(&self, user: &str, groups: &[&str]) -> Result<AccessToken, Error> {
+        let ticket = self.issuer.ticket().await?;
+        self.issuer.login(ticket, grant(user, groups)).await
+    }
+
+    pub(crate) async fn revoke(&self, scope: Scope, demand: Demand) -> Receipt {
+        self.store.revoke(Revocation::new(scope, demand)).await.unwrap()
+    }
+
+    pub(crate) fn check(&self, token: &str) -> Result<Verified, Rejection> {
+        self.verifier.verify::<NoClaims>(token.as_bytes())
+    }
+}
+
+pub(crate) fn grant(user: &str, groups: &[&str]) -> Grant {
+    let groups = groups.iter().map(|group| Id::new(group).unwrap());
+    Grant::new(Id::new(user).unwrap()).groups(groups)
+}
