@@ -10,7 +10,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{error::ConfigError, scope::ScopeKind};
+use crate::scope::{ScopeKind, UnknownName};
 
 /// A point in store time: the order of revocations.
 ///
@@ -119,13 +119,13 @@ impl fmt::Display for Demand {
 }
 
 impl FromStr for Demand {
-    type Err = ConfigError;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, ConfigError> {
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         match name {
             "refresh" => Ok(Self::Refresh),
             "login" => Ok(Self::Login),
-            _ => Err(ConfigError::UnknownName { what: "demand", name: name.to_owned() }),
+            _ => Err(UnknownName { what: "demand", name: name.to_owned() }),
         }
     }
 }

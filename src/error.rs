@@ -10,14 +10,6 @@ use crate::{cutoff::Demand, scope::InvalidId};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A name that is none of the known ones.
-    #[error("unknown {what} {name:?}")]
-    UnknownName {
-        /// What was to be named.
-        what: &'static str,
-        /// The name given.
-        name: String,
-    },
     /// A setting that is required is missing.
     #[error("{field} is missing")]
     Missing {
@@ -59,6 +51,12 @@ pub enum ConfigError {
     /// A set mixes shared secrets and public keys, which invites algorithm confusion.
     #[error("the key set mixes HMAC secrets and public keys")]
     MixedKeySet,
+    /// No issuer of the verifier has this name.
+    #[error("no issuer is called {issuer:?}")]
+    UnknownIssuer {
+        /// The name given.
+        issuer: String,
+    },
     /// Two issuers of one verifier have the same name.
     #[error("issuer {issuer:?} is configured twice")]
     DuplicateIssuer {

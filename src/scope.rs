@@ -5,8 +5,6 @@ use std::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::error::ConfigError;
-
 /// The longest identifier, in bytes of UTF-8.
 ///
 /// It fits the index of every supported database, and holds an OpenID Connect `sub` (255 bytes)
@@ -225,14 +223,22 @@ impl fmt::Display for ScopeKind {
     }
 }
 
-impl FromStr for ScopeKind {
-    type Err = ConfigError;
+/// A name that is none of the known ones.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} {name:?}")]
+pub struct UnknownName {
+    pub(crate) what: &'static str,
+    pub(crate) name: String,
+}
 
-    fn from_str(name: &str) -> Result<Self, ConfigError> {
+impl FromStr for ScopeKind {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         [Self::Everyone, Self::Group, Self::User, Self::Session, Self::Token]
             .into_iter()
             .find(|kind| kind.as_str() == name)
-            .ok_or_else(|| ConfigError::UnknownName { what: "scope", name: name.to_owned() })
+            .ok_or_else(|| UnknownName { what: "scope", name: name.to_owned() })
     }
 }
 

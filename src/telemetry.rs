@@ -59,7 +59,7 @@ pub(crate) fn purged(forgotten: usize, deleted: u64) {
 
 /// A handler asked for what no layer provides: the service is built wrongly.
 #[cfg(feature = "axum")]
-pub(crate) fn misconfigured(problem: &crate::axum::MissingLayer) {
+pub(crate) fn misconfigured(problem: &dyn std::fmt::Display) {
     #[cfg(feature = "tracing")]
     tracing::error!(%problem, "service misconfigured");
     let _ = problem;

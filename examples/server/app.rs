@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_revocation::{
     Algorithm, Demand, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing, Revocation,
-    RevocationLayer, Scope, SqliteStore, SyncHandle, Verified, Verifier,
+    RevocationLayer, Scope, SqliteStore, Verified, Verifier,
     cutoff::Receipt,
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
@@ -20,7 +20,7 @@ use tower_revocation::{
     session::AccessToken,
 };
 
-use crate::{config::Config, fault::Fault, metrics, users};
+use crate::{background::Background, config::Config, fault::Fault, metrics, users};
 
 /// How far clocks may differ in `exp`, `nbf` and `iat`.
 const LEEWAY: Duration = Duration::from_millis(500);
@@ -37,8 +37,8 @@ struct App {
     epochs: Epochs,
 }
 
-/// The routes, and the sync that keeps them honest: dropping it makes them answer 503.
-pub async fn app(config: &Config) -> Result<(Router, SyncHandle), Box<dyn StdError>> {
+/// The routes, and the work that keeps them honest.
+pub async fn app(config: &Config) -> Result<(Router, Background), Box<dyn StdError>> {
     // Tokens live whole seconds.
     let access = Duration::from_secs_f64(config.access_ttl.as_secs_f64().ceil());
     let lifetimes = Lifetimes::new(access, config.max_ttl.max(access), LEEWAY)?;
@@ -56,6 +56,7 @@ pub async fn app(config: &Config) -> Result<(Router, SyncHandle), Box<dyn StdErr
         .build()?;
     let verifier = Verifier::builder(epochs.clone()).issuer(issuer.rules()?).build()?;
 
+    let background = Background::start(sync, issuer.clone(), verifier.clone());
     let routes = Router::new()
         .route("/me", get(me))
         .route("/logout", post(logout))
@@ -65,7 +66,7 @@ pub async fn app(config: &Config) -> Result<(Router, SyncHandle), Box<dyn StdErr
         .route("/login", post(login))
         .with_state(App { issuer, epochs: epochs.clone() })
         .merge(metrics::routes(epochs, store)?);
-    Ok((routes, sync))
+    Ok((routes, background))
 }
 
 #[derive(Deserialize)]

@@ -4,6 +4,7 @@
 //! `DATA_DIR` are a fleet: a revocation in one is enforced in all.
 
 mod app;
+mod background;
 mod config;
 mod fault;
 mod metrics;
@@ -25,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let config = Config::from_env()?;
     let listener = TcpListener::bind(config.address).await?;
-    let (app, _sync) = app(&config).await?;
+    let (app, _background) = app(&config).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
     Ok(())

@@ -1,12 +1,10 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
+use super::{background::Background, *};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use tower_revocation::SyncHandle;
 
-use super::*;
-
-async fn start(data: &Path) -> (SocketAddr, SyncHandle) {
+async fn start(data: &Path) -> (SocketAddr, Background) {
     let config = Config {
         address: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: data.to_owned(),
@@ -19,7 +17,7 @@ async fn start(data: &Path) -> (SocketAddr, SyncHandle) {
     };
     let listener = TcpListener::bind(config.address).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (app, sync) = app(&config).await.unwrap();
+    let (app, background) = app(&config).await.unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     let ready = async {
         while Client::new().get(format!("http://{address}/readyz")).send().await.unwrap().status()
@@ -29,7 +27,7 @@ async fn start(data: &Path) -> (SocketAddr, SyncHandle) {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), ready).await.unwrap();
-    (address, sync)
+    (address, background)
 }
 
 async fn login(address: SocketAddr, username: &str, password: &str) -> String {
@@ -55,7 +53,7 @@ async fn call(address: SocketAddr, method: &str, path: &str, token: &str) -> (St
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_user_is_refused_at_once_and_the_other_is_not() {
     let data = tempfile::tempdir().unwrap();
-    let (address, _sync) = start(data.path()).await;
+    let (address, _background) = start(data.path()).await;
     let alice = login(address, "alice", "wonderland").await;
     let bob = login(address, "bob", "builder").await;
     let (status, me) = call(address, "GET", "/me", &bob).await;
@@ -84,7 +82,7 @@ async fn a_revoked_user_is_refused_at_once_and_the_other_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_logout_ends_one_session_and_everywhere_ends_all() {
     let data = tempfile::tempdir().unwrap();
-    let (address, _sync) = start(data.path()).await;
+    let (address, _background) = start(data.path()).await;
     let phone = login(address, "alice", "wonderland").await;
     let laptop = login(address, "alice", "wonderland").await;
     let desktop = login(address, "alice", "wonderland").await;
@@ -102,7 +100,7 @@ async fn a_logout_ends_one_session_and_everywhere_ends_all() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_said() {
     let data = tempfile::tempdir().unwrap();
-    let (address, _sync) = start(data.path()).await;
+    let (address, _background) = start(data.path()).await;
     let client = Client::new();
     let url = |path: &str| format!("http://{address}{path}");
     let wrong = json!({ "username": "alice", "password": "guess" });
@@ -131,7 +129,7 @@ async fn what_is_wrong_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_probes_answer_without_a_token_and_count_no_statement_per_request() {
     let data = tempfile::tempdir().unwrap();
-    let (address, sync) = start(data.path()).await;
+    let (address, background) = start(data.path()).await;
     let alice = login(address, "alice", "wonderland").await;
     for _ in 0..100 {
         assert_eq!(call(address, "GET", "/me", &alice).await.0, StatusCode::OK);
@@ -151,5 +149,5 @@ async fn the_probes_answer_without_a_token_and_count_no_statement_per_request() 
     ] {
         assert!(metrics.contains(line), "{line} is missing from:\n{metrics}");
     }
-    drop(sync);
+    drop(background);
 }

@@ -129,6 +129,11 @@ impl<S: EpochStore> Issuer<S> {
             .store_time())
     }
 
+    /// The claim `iss` of its tokens.
+    pub fn name(&self) -> &str {
+        &self.shared.issuer
+    }
+
     /// The keys.
     pub fn keys(&self) -> &KeyRing {
         &self.shared.keys

@@ -80,7 +80,7 @@ impl KeyRing {
         let keys = locked(&directory, || {
             let keys = read(&directory)?;
             if keys.is_empty() {
-                write(&directory, algorithm, clock.now().wall)?;
+                write(&directory, algorithm, made_after(&keys, clock.now().wall))?;
                 return read(&directory);
             }
             Ok(keys)
@@ -111,12 +111,14 @@ impl KeyRing {
         let now = self.shared.clock.now().wall;
         let Some(directory) = &self.shared.directory else {
             let key = SigningKey::generate(algorithm)?;
-            let mut keys = Vec::clone(&self.shared.keys.load());
-            keys.push(RingKey { made_at: now, key });
-            self.shared.keys.store(Arc::new(keys));
+            self.shared.keys.rcu(|keys| {
+                let mut keys = Vec::clone(keys);
+                keys.push(RingKey { made_at: made_after(&keys, now), key: key.clone() });
+                keys
+            });
             return Ok(());
         };
-        locked(directory, || write(directory, algorithm, now))?;
+        locked(directory, || write(directory, algorithm, made_after(&read(directory)?, now)))?;
         self.reload()
     }
 
@@ -199,8 +201,7 @@ fn read(directory: &Path) -> Result<Vec<RingKey>, ConfigError> {
             keys.push(read_key(directory, &path)?);
         }
     }
-    // The kid decides between keys of one second, so that all instances agree.
-    keys.sort_by(|a, b| (a.made_at, a.key.kid()).cmp(&(b.made_at, b.key.kid())));
+    keys.sort_by_key(|key| key.made_at);
     Ok(keys)
 }
 
@@ -223,14 +224,21 @@ fn read_key(directory: &Path, path: &Path) -> Result<RingKey, ConfigError> {
     Ok(RingKey { made_at, key: SigningKey::from_pem(algorithm, &pem)?.with_kid(kid) })
 }
 
+/// When a key made now counts as made: after all others, though they were made in the same second
+/// or the clock has stepped back. Else it could sign before anybody knows it.
+fn made_after(keys: &[RingKey], now: Duration) -> Duration {
+    let newest = keys.last().map(|key| key.made_at + Duration::from_secs(1));
+    Duration::from_secs(now.as_secs()).max(newest.unwrap_or_default())
+}
+
 /// Makes a key and its file: written beside, made durable, then moved into place.
-fn write(directory: &Path, algorithm: Algorithm, now: Duration) -> Result<(), ConfigError> {
+fn write(directory: &Path, algorithm: Algorithm, made_at: Duration) -> Result<(), ConfigError> {
     let key = SigningKey::generate(algorithm)?;
     let pem = key.to_pem().ok_or_else(|| ConfigError::Key {
         kid: key.kid().to_owned(),
         problem: crate::error::KeyProblem::CannotGenerate,
     })?;
-    let name = format!("{}.{}.{}.pem", now.as_secs(), algorithm.as_str(), key.kid());
+    let name = format!("{}.{}.{}.pem", made_at.as_secs(), algorithm.as_str(), key.kid());
     let save = || {
         let draft = directory.join(format!("{name}.draft"));
         let mut file = private_file().create_new(true).open(&draft)?;

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::error::{ConfigError, KeyProblem};
+use crate::{error::KeyProblem, scope::UnknownName};
 
 /// A signature algorithm of [RFC 7518, section 3.1](https://www.rfc-editor.org/rfc/rfc7518#section-3.1)
 /// or [RFC 8037](https://www.rfc-editor.org/rfc/rfc8037).
@@ -141,11 +141,10 @@ impl fmt::Display for Algorithm {
 }
 
 impl FromStr for Algorithm {
-    type Err = ConfigError;
+    type Err = UnknownName;
 
     /// Exact case: `hs256` names nothing.
-    fn from_str(name: &str) -> Result<Self, ConfigError> {
-        Self::named(name)
-            .ok_or_else(|| ConfigError::UnknownName { what: "algorithm", name: name.to_owned() })
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::named(name).ok_or_else(|| UnknownName { what: "algorithm", name: name.to_owned() })
     }
 }

@@ -152,14 +152,14 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::UnknownName`] if there is no such issuer, [`ConfigError::Key`] if the crypto
+    /// [`ConfigError::UnknownIssuer`] if there is none, [`ConfigError::Key`] if the crypto
     /// library cannot verify with one of the keys. The old keys stay in force then.
     pub fn replace_keys(&self, iss: &str, keys: KeySet) -> Result<(), ConfigError> {
         let issuer = self
             .shared
             .issuers
             .get(iss)
-            .ok_or_else(|| ConfigError::UnknownName { what: "issuer", name: iss.to_owned() })?;
+            .ok_or_else(|| ConfigError::UnknownIssuer { issuer: iss.to_owned() })?;
         keys.usable_with(self.shared.backend)?;
         issuer.keys.store(Arc::new(keys));
         Ok(())

@@ -21,6 +21,7 @@ pub(crate) struct Instance {
     pub(crate) issuer: Issuer<SqliteStore>,
     pub(crate) verifier: Verifier,
     /// Dropping it makes the instance go stale.
+    #[allow(dead_code, reason = "kept alive in some of the tests, dropped in others")]
     pub(crate) sync: Option<SyncHandle>,
     pub(crate) clock: ManualClock,
 }

@@ -10,9 +10,9 @@ use crate::{
     cutoff::{CutOff, Demand, Receipt, Stamp, StoreTime},
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
-    scope::{Id, InvalidId, Scope},
+    scope::{Id, InvalidId, Scope, UnknownName},
     store::{
-        Audit, Mint, MintFor, Minted, RequestId, Revocation, StoreId,
+        Audit, Entry, Mint, MintFor, Minted, RequestId, Revocation, StoreId,
         order::{Session, may_mint, next_cut_off},
         statements::{Path, Statements},
     },
@@ -386,7 +386,7 @@ impl Writer {
 /// A request's row, or why it can be no token's.
 fn requested(row: &SqliteRow) -> Result<Result<Revocation, InvalidId>, Error> {
     let text = |index| row.try_get::<&str, usize>(index).map_err(failed);
-    let corrupt = |cause| Error::new(ErrorKind::Corrupt, cause);
+    let corrupt = |cause: UnknownName| Error::new(ErrorKind::Corrupt, cause);
     let kind = text(1)?.parse().map_err(corrupt)?;
     let demand = text(3)?.parse().map_err(corrupt)?;
     // Whoever writes plain SQL need not know of normalization.
@@ -396,21 +396,17 @@ fn requested(row: &SqliteRow) -> Result<Result<Revocation, InvalidId>, Error> {
 }
 
 /// The columns `scope, subject, reissue_before, login_before, cleared_at` from `first` on.
-pub(super) fn entry(
-    row: &SqliteRow,
-    first: usize,
-    head: StoreTime,
-) -> Result<crate::store::Entry, Error> {
+pub(super) fn entry(row: &SqliteRow, first: usize, head: StoreTime) -> Result<Entry, Error> {
     let corrupt = |cause: String| Error::new(ErrorKind::Corrupt, cause);
     let kind: &str = row.try_get(first).map_err(failed)?;
     let subject: &str = row.try_get(first + 1).map_err(failed)?;
     let scope = kind
         .parse()
-        .map_err(|problem: crate::error::ConfigError| corrupt(problem.to_string()))
+        .map_err(|problem: UnknownName| corrupt(problem.to_string()))
         .and_then(|kind| {
             Scope::new(kind, subject).map_err(|problem| corrupt(format!("a {kind} {problem}")))
         })?;
-    let entry = crate::store::Entry {
+    let entry = Entry {
         cut_off: CutOff {
             reissue_before: store_time(row, first + 2)?,
             login_before: store_time(row, first + 3)?,

@@ -1,0 +1,280 @@
+//! The issuer and its keys.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "common/instance.rs"]
+mod instance;
+
+use std::{path::Path, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use serde_json::Value;
+use tower_revocation::{
+    Algorithm, Demand, Grant, Id, Issuer, KeyRing, Rejection, Scope, Verified,
+    clock::{Clock, ManualClock},
+    error::{ConfigError, ErrorKind},
+    lifetimes::Lifetimes,
+    store::MemoryStore,
+    token::SigningKey,
+};
+
+use crate::instance::{Instance, START, grant};
+
+fn part(token: &str, index: usize) -> Value {
+    let part = token.split('.').nth(index).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+// ---- tokens ----
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_an_access_token_of_rfc_9068_with_our_claims() {
+    let data = tempfile::tempdir().unwrap();
+    let instance = Instance::start(data.path()).await;
+    let token = instance.login("alice", &["staff", "staff", "admin"]).await.unwrap();
+    let header = part(token.as_str(), 0);
+    assert_eq!((&header["typ"], &header["alg"]), (&"at+jwt".into(), &"EdDSA".into()));
+    let claims = part(token.as_str(), 1);
+    for (name, value) in [
+        ("iss", Value::from("https://login.test")),
+        ("aud", "test".into()),
+        ("client_id", "tests".into()),
+        ("sub", "alice".into()),
+        ("iat", START.as_secs().into()),
+        ("exp", (START.as_secs() + 900).into()),
+        ("auth_time", START.as_secs().into()),
+        ("oat", START.as_secs().into()),
+        ("sid", token.session().as_str().into()),
+        ("jti", token.id().as_str().into()),
+        ("rvs", token.stamp().as_micros().into()),
+        ("groups", vec!["staff", "admin"].into()),
+    ] {
+        assert_eq!(claims[name], value, "{name}");
+    }
+    assert_eq!(claims.as_object().unwrap().len(), 12);
+    assert_eq!(token.expires_in(), Duration::from_secs(900));
+    let shown = format!("{token:?}");
+    assert!(!shown.contains(token.as_str().rsplit('.').next().unwrap()));
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Own {
+    plan: String,
+    seats: u32,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_of_the_service_reach_it_typed() {
+    let data = tempfile::tempdir().unwrap();
+    let instance = Instance::start(data.path()).await;
+    let ticket = instance.issuer.ticket().await.unwrap();
+    let grant = grant("alice", &[])
+        .permissions("read write")
+        .claim("plan", "gold")
+        .unwrap()
+        .claim("seats", 7)
+        .unwrap();
+    let token = instance.issuer.login(ticket, grant).await.unwrap();
+    let verified: Verified<Own> = instance.verifier.verify(token.as_str().as_bytes()).unwrap();
+    assert_eq!(*verified.claims(), Own { plan: "gold".to_owned(), seats: 7 });
+    assert_eq!(verified.permissions().collect::<Vec<_>>(), ["read", "write"]);
+    assert_eq!(verified.stamp(), token.stamp());
+    assert_eq!(verified.session(), Some(token.session().as_str()));
+}
+
+#[test]
+fn claims_that_the_issuer_writes_cannot_be_forged() {
+    for name in ["iss", "sub", "exp", "rvs", "sid", "jti", "groups", "scope", "oat"] {
+        let grant = Grant::new(Id::new("alice").unwrap()).claim(name, 1);
+        assert_eq!(grant.unwrap_err().kind(), ErrorKind::Claims, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_keeps_the_session_and_its_login_time() {
+    let data = tempfile::tempdir().unwrap();
+    let instance = Instance::start(data.path()).await;
+    let first = instance.login("alice", &[]).await.unwrap();
+    instance.clock.advance(Duration::from_secs(60));
+    let receipt = instance.revoke(Scope::user("alice").unwrap(), Demand::Refresh).await;
+    instance.epochs.wait_for(&receipt).await;
+    let refused = instance.check(first.as_str());
+    assert!(matches!(refused, Err(Rejection::Revoked(why)) if why.demand == Demand::Refresh));
+
+    let ticket = instance.issuer.ticket().await.unwrap();
+    let sid = first.session().clone();
+    let second = instance.issuer.refresh(ticket, sid, grant("alice", &["staff"])).await.unwrap();
+    let verified = instance.check(second.as_str()).unwrap();
+    assert_eq!(second.session(), first.session());
+    assert_eq!(verified.auth_time(), Some(START.as_secs()));
+    assert_eq!(verified.issued_at(), START.as_secs() + 60);
+    assert_eq!(verified.groups().collect::<Vec<_>>(), ["staff"]);
+}
+
+#[test]
+fn b84_an_issuer_that_makes_no_sense_is_refused_and_the_field_named() {
+    let builder = || {
+        let keys = KeyRing::new(SigningKey::generate(Algorithm::EdDSA).unwrap());
+        Issuer::builder(MemoryStore::new(), keys)
+    };
+    let complete = || builder().issuer("https://login.test").audience("a").client_id("c");
+    let field = |error| match error {
+        Some(ConfigError::Missing { field } | ConfigError::Duration { field, .. }) => field,
+        other => panic!("{other:?}"),
+    };
+    assert!(complete().build().is_ok());
+    assert_eq!(field(builder().build().err()), "issuer");
+    assert_eq!(field(builder().issuer("i").build().err()), "audience");
+    assert_eq!(field(builder().issuer("i").audience("a").build().err()), "client_id");
+    for lifetime in [Duration::ZERO, Duration::from_secs(901), Duration::from_millis(900_001)] {
+        let refused = complete().access_lifetime(lifetime).build();
+        assert_eq!(field(refused.err()), "access_lifetime", "{lifetime:?}");
+    }
+    assert!(complete().access_lifetime(Duration::from_millis(1)).build().is_ok());
+}
+
+// ---- keys ----
+
+fn ring(directory: &Path) -> (KeyRing, ManualClock) {
+    let (clock, hand) = Clock::manual(START);
+    (KeyRing::open_with(directory, Algorithm::ES256, clock).unwrap(), hand)
+}
+
+fn key_files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "pem")).collect()
+}
+
+#[test]
+fn processes_that_start_at_once_make_one_key() {
+    let data = tempfile::tempdir().unwrap();
+    let directory = data.path().join("keys");
+    let rings: Vec<_> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| KeyRing::open(&directory, Algorithm::ES256).unwrap()))
+            .collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    assert_eq!(key_files(&directory).len(), 1);
+    let kid = rings[0].signing_key().kid().to_owned();
+    assert!(rings.iter().all(|ring| ring.signing_key().kid() == kid));
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_are_readable_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let data = tempfile::tempdir().unwrap();
+    let directory = data.path().join("keys");
+    let _ring = ring(&directory);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    for file in key_files(&directory) {
+        assert_eq!(mode(&file), 0o600);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_holds_no_key() {
+    let data = tempfile::tempdir().unwrap();
+    let instance = Instance::start(data.path()).await;
+    instance.login("alice", &[]).await.unwrap();
+    let pem = std::fs::read_to_string(&key_files(&data.path().join("keys"))[0]).unwrap();
+    let secret = pem.lines().nth(1).unwrap();
+    for file in ["test.db", "test.db-wal"] {
+        let bytes = std::fs::read(data.path().join(file)).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|text| text == secret.as_bytes()));
+        assert!(!bytes.windows(11).any(|text| text == b"PRIVATE KEY"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_refuses_no_live_token_on_any_instance() {
+    let data = tempfile::tempdir().unwrap();
+    let (one, other) = (Instance::start(data.path()).await, Instance::start(data.path()).await);
+    let instances = [&one, &other];
+    let reload = || {
+        for instance in instances {
+            instance.issuer.keys().reload().unwrap();
+            let keys = instance.issuer.keys().key_set(Lifetimes::default()).unwrap();
+            instance.verifier.replace_keys("https://login.test", keys).unwrap();
+        }
+    };
+    let pass = async |seconds| {
+        for instance in instances {
+            instance.clock.advance(Duration::from_secs(seconds));
+            // The copy is that much older, until the next poll.
+            let fresh = async {
+                while !instance.epochs.freshness(instance.epochs.clock().now()).is_fresh() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), fresh).await.unwrap();
+        }
+    };
+    let kid = |token: &str| part(token, 0)["kid"].clone();
+
+    let old = one.login("alice", &[]).await.unwrap();
+    one.issuer.keys().rotate(Algorithm::EdDSA).unwrap();
+    // Published, not signing: the other instance has not reloaded, and accepts what is minted.
+    pass(59).await;
+    let meanwhile = one.login("alice", &[]).await.unwrap();
+    assert_eq!(kid(meanwhile.as_str()), kid(old.as_str()));
+    assert!(other.check(meanwhile.as_str()).is_ok());
+
+    reload();
+    // One second for the new key's being made after the old, if only by name.
+    pass(2).await;
+    let new = one.login("alice", &[]).await.unwrap();
+    assert_ne!(kid(new.as_str()), kid(old.as_str()));
+    for instance in instances {
+        for token in [&old, &meanwhile, &new] {
+            assert!(instance.check(token.as_str()).is_ok());
+        }
+    }
+
+    // Once its last token has expired, the old key verifies nothing any more.
+    pass(Lifetimes::default().access().as_secs() + 60).await;
+    reload();
+    for instance in instances {
+        assert_eq!(instance.check(old.as_str()).unwrap_err(), Rejection::UnknownKey);
+        let keys = instance.issuer.keys().key_set(Lifetimes::default()).unwrap();
+        assert_eq!(keys.to_jwks()["keys"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn a_damaged_or_misnamed_key_is_refused_and_the_ring_stays_as_it_was() {
+    let data = tempfile::tempdir().unwrap();
+    let directory = data.path().join("keys");
+    let (ring, _) = ring(&directory);
+    let kid = ring.signing_key().kid().to_owned();
+    for (name, content) in [
+        (
+            "1800000000.ES256.abc.pem",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+        ),
+        ("1800000000.ES256.abc.pem", ""),
+        ("mine.pem", ""),
+        ("1800000000.XX256.abc.pem", ""),
+    ] {
+        let path = directory.join(name);
+        std::fs::write(&path, content).unwrap();
+        assert!(ring.reload().is_err(), "{name}");
+        assert_eq!(ring.signing_key().kid(), kid);
+        std::fs::remove_file(path).unwrap();
+    }
+    std::fs::remove_file(&key_files(&directory)[0]).unwrap();
+    assert!(matches!(ring.reload(), Err(ConfigError::KeyDirectory { .. })));
+    assert_eq!(ring.signing_key().kid(), kid);
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let (ring, _) = ring(&tempfile::tempdir().unwrap().path().join("keys"));
+    let pem = ring.signing_key().to_pem().unwrap();
+    let secret = pem.lines().nth(1).unwrap();
+    assert!(!format!("{ring:?} {:?}", ring.signing_key()).contains(&secret[..16]));
+}
