@@ -1,7 +1,7 @@
 //! The database: the truth.
 //!
-//! [`EpochStore`] is what the rest of the crate asks of it; [`SqliteStore`] and [`MemoryStore`]
-//! answer. The order of revocations is made here and nowhere else:
+//! [`EpochStore`] is what the rest of the crate asks of it; `SqliteStore` (feature `sqlite`) and
+//! [`MemoryStore`] answer. The order of revocations is made here and nowhere else:
 //!
 //! - **Revoke**: under the lock of the clock row, as the last thing before commit, a revocation is
 //!   *sealed*: `cut-off = max(newest + 1, database clock)` and `newest = cut-off`. Cut-offs are

@@ -18,7 +18,8 @@ use crate::{
 
 /// Checks tokens. Cheap to clone; all clones share keys and epochs.
 ///
-/// A check waits for nothing: no lock, no await, no database.
+/// A check awaits nothing and asks no database. The one lock it may take is that of a shard of the
+/// table of cut-offs, which nobody holds for longer than the table's own work on that shard.
 ///
 /// ```
 /// use tower_revocation::{
