@@ -1,6 +1,6 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
@@ -23,16 +23,14 @@ pub fn routes(epochs: Epochs, store: SqliteStore) -> Result<Router, BuildError> 
         .with_state(probes))
 }
 
-/// The process's one recorder; tests make several servers in a process.
+/// The process's one recorder; tests make several servers in a process, at once.
 fn recorder() -> Result<PrometheusHandle, BuildError> {
-    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    if let Some(recorder) = RECORDER.get() {
-        return Ok(recorder.clone());
-    }
-    match PrometheusBuilder::new().install_recorder() {
-        Ok(recorder) => Ok(RECORDER.get_or_init(|| recorder).clone()),
-        // Another thread was first, and is about to say so.
-        Err(error) => RECORDER.get().cloned().ok_or(error),
+    static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    // Locked until it is installed: the second would be refused in between.
+    let mut recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*recorder {
+        Some(recorder) => Ok(recorder.clone()),
+        None => Ok(recorder.insert(PrometheusBuilder::new().install_recorder()?).clone()),
     }
 }
 

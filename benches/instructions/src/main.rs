@@ -1,0 +1,133 @@
+//! The hot paths, run a given number of times, for callgrind to count instructions.
+//!
+//! `instructions PATH TIMES`, where `PATH` is `layer`, `miss` or `es256`. Whatever it takes to get
+//! ready costs the same however often the path is run, so a run with zero times tells what to
+//! subtract. The clock is moved by hand: reading it is the kernel's work.
+
+use std::{convert::Infallible, error::Error, future, hint::black_box, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use http_body_util::Empty;
+use tower::{Layer, Service, service_fn};
+use tower_revocation::{
+    Algorithm, Demand, Epochs, Grant, Id, Issuer, KeyRing, NoClaims, RevocationLayer, Scope,
+    Verifier,
+    clock::Clock,
+    cutoff::{CutOff, Stamp, StoreTime},
+    epochs::Synced,
+    store::MemoryStore,
+    token::SigningKey,
+};
+
+/// In seconds since 1970.
+const NOW: u64 = 1_800_000_000;
+
+/// Different ones in turn, as the work on an ES256 signature depends a little on its bits, and that
+/// of a look-up on the random key of its hash.
+const SAMPLES: usize = 64;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Outcome {
+    let mut arguments = std::env::args().skip(1);
+    let (path, times) = (arguments.next(), arguments.next());
+    let times: usize = times.as_deref().unwrap_or_default().parse()?;
+    match path.as_deref() {
+        Some("layer") => layer(times).await,
+        Some("miss") => miss(times),
+        Some("es256") => es256(times).await,
+        other => Err(format!("{other:?} is none of layer, miss and es256").into()),
+    }
+}
+
+/// A request with an HS256 token of ours that is not revoked, through the layer to a service that
+/// does nothing.
+async fn layer(times: usize) -> Outcome {
+    let epochs = with_a_thousand_cut_offs();
+    let (verifier, tokens) = tokens(&epochs, SigningKey::hmac(Algorithm::HS256, &[7; 32])?).await?;
+    let mut service = RevocationLayer::new(verifier).layer(service_fn(inner));
+    let headers: Vec<HeaderValue> = tokens
+        .iter()
+        .map(|token| format!("Bearer {token}").try_into())
+        .collect::<Result<_, _>>()?;
+    for header in headers.iter().cycle().take(times) {
+        let mut request = Request::new(Empty::new());
+        request.headers_mut().insert(AUTHORIZATION, header.clone());
+        let response = service.call(request).await?;
+        assert!(response.status().is_success());
+    }
+    Ok(())
+}
+
+fn inner(_: Request<Empty<Bytes>>) -> future::Ready<Result<Response<Empty<Bytes>>, Infallible>> {
+    future::ready(Ok(Response::new(Empty::new())))
+}
+
+/// The look-up of a token that is older than the newest of a thousand cut-offs and in none of them.
+fn miss(times: usize) -> Outcome {
+    let epochs = with_a_thousand_cut_offs();
+    let tokens: Vec<[Scope; 4]> = (0..SAMPLES)
+        .map(|number| {
+            Ok([
+                Scope::user(&format!("stranger-{number:02}"))?,
+                Scope::session(&format!("session-{number:02}"))?,
+                Scope::token(&format!("token-{number:02}"))?,
+                Scope::group("staff")?,
+            ])
+        })
+        .collect::<Result<_, Box<dyn Error>>>()?;
+    let old = Stamp::from_micros(1);
+    for scopes in tokens.iter().cycle().take(times) {
+        let answer = epochs.revoked(black_box(scopes), black_box(old));
+        assert!(answer.is_none());
+    }
+    Ok(())
+}
+
+/// The verification of an ES256 token of ours, without the layer.
+async fn es256(times: usize) -> Outcome {
+    let epochs = with_a_thousand_cut_offs();
+    let (verifier, tokens) = tokens(&epochs, SigningKey::generate(Algorithm::ES256)?).await?;
+    for token in tokens.iter().cycle().take(times) {
+        verifier.verify::<NoClaims>(black_box(token.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// Loaded, and fresh as long as nobody moves the clock.
+fn with_a_thousand_cut_offs() -> Epochs {
+    let (clock, _) = Clock::manual(Duration::from_secs(NOW));
+    let epochs = Epochs::builder().clock(clock).build().expect("the defaults are fine");
+    for user in 0..1_000 {
+        let scope = Scope::user(&format!("user-{user}")).expect("a short name is an identifier");
+        // Far below anything the store below has issued.
+        epochs.raise(&scope, CutOff::at(StoreTime::from_micros(1_000 + user), Demand::Login));
+    }
+    let now = epochs.clock().now();
+    epochs.synced(Synced { asked_at: now, store_clock: now.wall, head: epochs.newest() });
+    epochs
+}
+
+/// A verifier and tokens for it, minted by `key` before the newest cut-off: each asks the table.
+async fn tokens(
+    epochs: &Epochs,
+    key: SigningKey,
+) -> Result<(Verifier, Vec<String>), Box<dyn Error>> {
+    let store = MemoryStore::with_clock(epochs.clock().clone());
+    let issuer = Issuer::builder(store, KeyRing::new(key))
+        .issuer("https://issuer.example")
+        .audience("api")
+        .client_id("web")
+        .build()?;
+    let verifier = Verifier::builder(epochs.clone()).issuer(issuer.rules()?).build()?;
+    let mut tokens = Vec::with_capacity(SAMPLES);
+    for user in 0..SAMPLES {
+        let ticket = issuer.ticket().await?;
+        let grant =
+            Grant::new(Id::new(&format!("stranger-{user:02}"))?).groups([Id::new("staff")?]);
+        tokens.push(issuer.login(ticket, grant).await?.as_str().to_owned());
+    }
+    Ok((verifier, tokens))
+}

@@ -1,0 +1,25 @@
+# The daily commands; `just` lists them.
+
+_list:
+    @just --list
+
+# All tests
+test:
+    cargo test
+
+# Everything CI does
+ci:
+    bash .ci/run
+
+# All benchmarks, then how they compare
+bench:
+    cargo bench --bench check --bench verify --bench layer
+    cargo bench --bench summary
+
+# The instruction counts of the hot paths against the baseline
+instructions:
+    bash .ci/instructions
+
+# Take the instruction counts of now as the baseline
+instructions-accept:
+    bash .ci/instructions --accept
