@@ -36,7 +36,7 @@ pub(crate) fn short() -> Criterion {
 pub(crate) fn loaded(newest: StoreTime) -> Epochs {
     let epochs = Epochs::builder().max_staleness(Duration::from_secs(3600)).build().unwrap();
     let now = epochs.clock().now();
-    epochs.synced(Synced { asked_at: now, store_clock: now.wall, head: newest });
+    epochs.synced(Synced { asked_at: now, answered_at: now, store_clock: now.wall, head: newest });
     epochs
 }
 

@@ -26,8 +26,10 @@ use crate::{
 /// database, so a dump of it signs nothing.
 ///
 /// Rotating refuses no live token: a new key is [published](KeyRing::publish_ahead) first, signs
-/// once every instance has had time to [`reload`](KeyRing::reload), and the old one verifies
-/// until its last token has expired.
+/// once every instance has had time to learn it, and the old one verifies until its last token
+/// has expired. To learn it is the service's part, in every instance and more often than
+/// `publish_ahead`: [`reload`](KeyRing::reload) the ring, and hand its
+/// [`key_set`](KeyRing::key_set) to [`Verifier::replace_keys`](crate::Verifier::replace_keys).
 #[derive(Clone)]
 pub struct KeyRing {
     shared: Arc<Shared>,
@@ -122,7 +124,8 @@ impl KeyRing {
         self.reload()
     }
 
-    /// Reads the directory again, for keys that other processes have made.
+    /// Reads the directory again, for keys that other processes have made. A verifier learns of
+    /// them by [`replace_keys`](crate::Verifier::replace_keys), not by this.
     ///
     /// # Errors
     ///

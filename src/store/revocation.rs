@@ -90,7 +90,8 @@ impl<S: EpochStore> Requested<S> {
         Self { store, id }
     }
 
-    /// Seals the revocation after the caller's transaction has committed.
+    /// Seals the revocation after the caller's transaction has committed. Not before: it would
+    /// wait for the lock that the caller holds, and fail.
     ///
     /// # Errors
     ///

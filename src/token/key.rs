@@ -94,8 +94,12 @@ impl VerifyingKey {
         self.algorithm
     }
 
-    /// The public key as a JWK, with `alg`, `use` and its `kid`; `None` for a secret.
-    pub fn to_jwk(&self) -> Option<serde_json::Value> {
+    /// The public key as a JWK, a JSON text with `alg`, `use` and its `kid`; `None` for a secret.
+    pub fn to_jwk(&self) -> Option<String> {
+        self.jwk().map(|jwk| jwk.to_string())
+    }
+
+    pub(super) fn jwk(&self) -> Option<serde_json::Value> {
         let mut members = jwk::members(&self.material.public, self.algorithm)?;
         members.insert("alg".to_owned(), self.algorithm.as_str().into());
         members.insert("use".to_owned(), "sig".into());

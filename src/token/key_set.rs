@@ -21,7 +21,7 @@ use crate::error::ConfigError;
 /// let keys = KeySet::new([old.verifying_key(), new.verifying_key()])?;
 ///
 /// // What others need to verify our tokens: the public halves.
-/// let jwks = keys.to_jwks().to_string();
+/// let jwks = keys.to_jwks();
 /// let (_theirs, skipped) = KeySet::from_jwks(&jwks)?;
 /// assert!(skipped.is_empty());
 /// # Ok(())
@@ -93,12 +93,12 @@ impl KeySet {
         Ok((Self { keys: Arc::new(set) }, skipped))
     }
 
-    /// The public keys as a JWK set, in the order of their ids. Secrets are left out.
-    pub fn to_jwks(&self) -> serde_json::Value {
+    /// The public keys as a JWK set, a JSON text, in the order of their ids. Secrets are left out.
+    pub fn to_jwks(&self) -> String {
         let mut keys: Vec<&VerifyingKey> = self.keys.values().collect();
         keys.sort_unstable_by_key(|key| (key.kid(), key.algorithm()));
-        let keys: Vec<_> = keys.into_iter().filter_map(VerifyingKey::to_jwk).collect();
-        serde_json::json!({ "keys": keys })
+        let keys: Vec<_> = keys.into_iter().filter_map(VerifyingKey::jwk).collect();
+        serde_json::json!({ "keys": keys }).to_string()
     }
 
     /// The one key for a token with this header.

@@ -186,8 +186,8 @@ fn b52_refuses_a_kid_twice_in_the_key_set() {
     let twice = KeySet::new([key(Algorithm::EdDSA), key(Algorithm::ES256)]);
     assert!(matches!(twice, Err(ConfigError::DuplicateKid { kid }) if kid == "k1"));
     // In a set from outside the first stays, and the other is reported.
-    let (first, second) = (key(Algorithm::EdDSA).to_jwk(), key(Algorithm::ES256).to_jwk());
-    let jwks = serde_json::json!({ "keys": [first, second] }).to_string();
+    let [first, second] = [Algorithm::EdDSA, Algorithm::ES256].map(|it| key(it).to_jwk().unwrap());
+    let jwks = format!("{{\"keys\":[{first},{second}]}}");
     let (keys, skipped) = KeySet::from_jwks(&jwks).unwrap();
     assert!(matches!(&skipped[..], [ConfigError::DuplicateKid { kid }] if kid == "k1"));
     let verifier = verifier(IssuerRules::new(ISS, keys).audience(AUD));

@@ -106,7 +106,7 @@ fn with_a_thousand_cut_offs() -> Epochs {
         epochs.raise(&scope, CutOff::at(StoreTime::from_micros(1_000 + user), Demand::Login));
     }
     let now = epochs.clock().now();
-    epochs.synced(Synced { asked_at: now, store_clock: now.wall, head: epochs.newest() });
+    epochs.synced(Synced { asked_at: now, answered_at: now, store_clock: now.wall, head: epochs.newest() });
     epochs
 }
 
