@@ -39,6 +39,9 @@ pub enum InvalidId {
     /// The bytes are no UTF-8.
     #[error("is not UTF-8")]
     NotUtf8,
+    /// There is a subject where everyone is meant.
+    #[error("must be empty for everyone")]
+    NotEmpty,
 }
 
 impl Id {
@@ -148,11 +151,11 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// See [`Id::new`]; a subject given with `Everyone` is [`InvalidId::TooLong`].
+    /// See [`Id::new`]; a subject given with `Everyone` is [`InvalidId::NotEmpty`].
     pub fn new(kind: ScopeKind, subject: &str) -> Result<Self, InvalidId> {
         match kind {
             ScopeKind::Everyone if subject.is_empty() => Ok(Self::Everyone),
-            ScopeKind::Everyone => Err(InvalidId::TooLong),
+            ScopeKind::Everyone => Err(InvalidId::NotEmpty),
             ScopeKind::Group => Self::group(subject),
             ScopeKind::User => Self::user(subject),
             ScopeKind::Session => Self::session(subject),

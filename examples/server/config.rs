@@ -26,15 +26,18 @@ impl Config {
         if std::env::var_os("DATABASE_URL").is_some() {
             return Err("DATABASE_URL: PostgreSQL and MariaDB are not supported yet".to_owned());
         }
+        let max_staleness = seconds("MAX_STALENESS", Duration::from_secs(10))?;
+        // Three polls have to fit into the bound.
+        let poll = seconds("POLL", (max_staleness / 3).min(Duration::from_secs(1)))?;
         Ok(Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, parsed("PORT", 3000)?)),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, parsed("PORT")?.unwrap_or(3000))),
             data_dir: text("DATA_DIR", "data")?.into(),
             issuer: text("ISSUER", "http://127.0.0.1:3000")?,
             audience: text("AUDIENCE", "demo")?,
-            access_ttl: seconds("ACCESS_TTL", 900.0)?,
-            max_ttl: seconds("MAX_TTL", 60.0 * 86_400.0)?,
-            max_staleness: seconds("MAX_STALENESS", 10.0)?,
-            poll: seconds("POLL", 1.0)?,
+            access_ttl: seconds("ACCESS_TTL", Duration::from_secs(900))?,
+            max_ttl: seconds("MAX_TTL", Duration::from_secs(60 * 86_400))?,
+            max_staleness,
+            poll,
         })
     }
 }
@@ -47,15 +50,18 @@ fn text(name: &str, default: &str) -> Result<String, String> {
     }
 }
 
-fn parsed<T: std::str::FromStr>(name: &str, default: T) -> Result<T, String> {
+fn parsed<T: std::str::FromStr>(name: &str) -> Result<Option<T>, String> {
     match text(name, "")?.as_str() {
-        "" => Ok(default),
-        value => value.parse().map_err(|_| format!("{name}={value:?} cannot be read")),
+        "" => Ok(None),
+        value => value.parse().map(Some).map_err(|_| format!("{name}={value:?} cannot be read")),
     }
 }
 
 /// Seconds, fractions allowed.
-fn seconds(name: &str, default: f64) -> Result<Duration, String> {
-    let value = parsed(name, default)?;
-    Duration::try_from_secs_f64(value).map_err(|problem| format!("{name}={value}: {problem}"))
+fn seconds(name: &str, default: Duration) -> Result<Duration, String> {
+    match parsed(name)? {
+        None => Ok(default),
+        Some(value) => Duration::try_from_secs_f64(value)
+            .map_err(|problem| format!("{name}={value}: {problem}")),
+    }
 }

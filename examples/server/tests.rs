@@ -118,6 +118,11 @@ async fn what_is_wrong_is_said() {
         (&alice, json!({ "scope": "everyone", "demand": "login" }), StatusCode::FORBIDDEN),
         (&bob, json!({ "scope": "planet", "demand": "login" }), StatusCode::BAD_REQUEST),
         (&bob, json!({ "scope": "user", "demand": "login" }), StatusCode::BAD_REQUEST),
+        (
+            &bob,
+            json!({ "scope": "everyone", "subject": "alice", "demand": "login" }),
+            StatusCode::BAD_REQUEST,
+        ),
         (&bob, json!({ "scope": "user", "subject": "a", "demand": "x" }), StatusCode::BAD_REQUEST),
     ] {
         let request = client.post(url("/admin/revoke")).bearer_auth(token).json(&order);

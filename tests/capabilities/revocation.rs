@@ -65,6 +65,31 @@ async fn a_revocation_is_enforced_in_another_process_within_200_ms_in_the_median
     assert!(median < Duration::from_millis(200), "{delays:?}");
 }
 
+#[tokio::test]
+async fn an_instance_that_lost_its_database_answers_503_and_recovers() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_with(data.path(), &[("MAX_STALENESS", "0.6")]).await;
+    let alice = server.alice().await;
+    assert_eq!(server.me(&alice).await, OK);
+    let (place, elsewhere) = (data.path().join("server.db"), data.path().join("gone.db"));
+    std::fs::rename(&place, &elsewhere).unwrap();
+    // Never a 401: the client would throw its session away.
+    let answered = async {
+        loop {
+            match server.me(&alice).await {
+                OK => tokio::task::yield_now().await,
+                status => break status,
+            }
+        }
+    };
+    let status = tokio::time::timeout(Duration::from_secs(10), answered).await.unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(server.get("/readyz", "").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(server.get("/healthz", "").await.0, OK);
+    std::fs::rename(&elsewhere, &place).unwrap();
+    server.until("/me", &alice, OK).await;
+}
+
 /// A service with passwords in a table of its own, which change together with a revocation.
 #[derive(Clone)]
 struct Passwords {
