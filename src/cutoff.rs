@@ -206,7 +206,7 @@ impl CutOff {
 pub struct Revoked {
     /// What the client has to do. A hint: memory knows cut-offs, not sessions.
     pub demand: Demand,
-    /// The kind of scope whose cut-off was the highest.
+    /// The kind of scope whose cut-off was the highest; `Everyone` for what purging left behind.
     pub scope: ScopeKind,
     /// That cut-off.
     pub revoked_before: StoreTime,

@@ -25,7 +25,7 @@
 //! - A **cut-off**, in code `revoked_before`, is an instant: a token whose issue stamp is at or
 //!   before it is revoked. Its formal name is *revocation epoch*, whence [`Epochs`].
 //! - A **[scope](Scope)** is what a cut-off covers: everyone, a group, a user, a session, or one
-//!   token. A token is in several, and the highest cut-off decides. That is the
+//!   token. (OAuth's claim `scope` is [`Verified::permissions`].) A token is in several, and the highest cut-off decides. That is the
 //!   [one rule](cutoff::revoked).
 //! - **[Store time](cutoff::StoreTime)** is the order of revocations, made by the store alone. It
 //!   is written in microseconds since 1970, but moves only when something is revoked.
@@ -103,6 +103,7 @@
 //! The [`sync`], the [`store`] and the issuer's calls need a tokio runtime with its timer. The check
 //! needs none.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_debug_implementations, missing_docs, unreachable_pub)]
 
 #[cfg(feature = "axum")]

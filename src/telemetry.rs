@@ -70,7 +70,7 @@ pub(crate) fn misconfigured(problem: &dyn Display) {
 #[cfg(feature = "sqlite")]
 pub(crate) fn request_refused(problem: &dyn Display) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("tower_revocation_requests_refused_total").increment(1);
+    metrics::counter!("tower_revocation_invalid_sql_revocations_total").increment(1);
     #[cfg(feature = "tracing")]
     tracing::error!(%problem, "a requested revocation was refused");
     let _ = problem;

@@ -101,6 +101,7 @@ proptest! {
 /// What the epochs should do, written as a list of all that was ever raised.
 #[derive(Clone, Debug, Default)]
 struct Naive {
+    floor: CutOff,
     raised: HashMap<Scope, CutOff>,
 }
 
@@ -110,6 +111,8 @@ enum Step {
     Clear(Scope, u64),
     Check(Vec<Scope>, u64),
     Head(u64),
+    Floor(CutOff),
+    Purge,
 }
 
 struct Model;
@@ -129,6 +132,8 @@ impl ReferenceStateMachine for Model {
             6 => (prop::collection::vec(scopes(), 0..5), 1..60_u64)
                 .prop_map(|(scopes, stamp)| Step::Check(scopes, stamp)),
             1 => (0..50_u64).prop_map(Step::Head),
+            1 => cut_offs().prop_map(Step::Floor),
+            1 => Just(Step::Purge),
         ]
         .boxed()
     }
@@ -150,6 +155,12 @@ impl ReferenceStateMachine for Model {
                     }
                 }
             }
+            Step::Floor(floor) => state.floor = state.floor.join(*floor),
+            // These cut-offs are from 1970: all of them have outlived what they cover.
+            Step::Purge => {
+                state.floor = state.raised.values().copied().fold(state.floor, CutOff::join);
+                state.raised.clear();
+            }
             Step::Check(..) | Step::Head(_) => {}
         }
         state
@@ -168,6 +179,11 @@ impl StateMachineTest for Model {
         match step {
             Step::Raise(scope, cut_off) => epochs.raise(&scope, cut_off),
             Step::Clear(scope, at) => epochs.clear(&scope, StoreTime::from_micros(at)),
+            Step::Floor(floor) => epochs.raise_floor(floor),
+            Step::Purge => {
+                epochs.purge(epochs.clock().now());
+                assert!(epochs.is_empty());
+            }
             Step::Head(head) => sync(&epochs, StoreTime::from_micros(head), START),
             Step::Check(scopes, stamp) => {
                 let stamp = Stamp::from_micros(stamp);
@@ -175,7 +191,7 @@ impl StateMachineTest for Model {
                     .raised
                     .iter()
                     .filter(|(scope, _)| **scope == Scope::Everyone || scopes.contains(scope))
-                    .fold(CutOff::NONE, |joined, (_, cut_off)| joined.join(*cut_off));
+                    .fold(naive.floor, |joined, (_, cut_off)| joined.join(*cut_off));
                 let verdict = epochs.revoked(&scopes, stamp);
                 assert_eq!(verdict.map(|revoked| revoked.demand), highest.demand(stamp));
                 if let Some(verdict) = verdict {
@@ -291,6 +307,25 @@ fn purging_keeps_a_cut_off_while_a_token_it_covers_may_live() {
     let old = Stamp::from_micros(now.as_micros());
     assert!(epochs.revoked([&alice], old).is_some());
     assert!(epochs.revoked([&alice], Stamp::after(now)).is_none());
+}
+
+#[test]
+fn a_purge_beside_a_check_reveals_no_gap() {
+    let (epochs, _) = loaded(Duration::from_secs(10));
+    let alice = Scope::user("alice").unwrap();
+    let covered = Stamp::from_micros(1);
+    epochs.raise(&alice, CutOff::at(StoreTime::from_micros(1), Demand::Login));
+    std::thread::scope(|scope| {
+        let purging = scope.spawn(|| {
+            for at in 2..20_000 {
+                epochs.raise(&alice, CutOff::at(StoreTime::from_micros(at), Demand::Login));
+                epochs.purge(epochs.clock().now());
+            }
+        });
+        while !purging.is_finished() {
+            assert!(epochs.revoked([&alice], covered).is_some());
+        }
+    });
 }
 
 #[tokio::test]

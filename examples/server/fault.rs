@@ -67,6 +67,14 @@ impl IntoResponse for Fault {
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let challenge = match status {
+            StatusCode::UNAUTHORIZED => Some(r#"Bearer realm="demo""#),
+            StatusCode::FORBIDDEN => Some(r#"Bearer realm="demo", error="insufficient_scope""#),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -107,6 +107,7 @@ async fn what_is_wrong_is_said() {
     let answer = client.post(url("/login")).json(&wrong).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"demo\"");
     for body in ["", "{", "{}", "[]", "{\"username\":1,\"password\":2}"] {
         let request = client.post(url("/login")).header("content-type", "application/json");
         let answer = request.body(body).send().await.unwrap();

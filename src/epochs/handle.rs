@@ -162,7 +162,11 @@ impl Epochs {
             highest = highest.join(cut_off);
         }
         // Last: a purge raises it before it drops what it stands for.
-        highest = highest.join(self.shared.floor.get());
+        let floor = self.shared.floor.get();
+        if floor.revoked_before() > highest.revoked_before() {
+            scope = ScopeKind::Everyone;
+        }
+        highest = highest.join(floor);
         let demand = highest.demand(stamp)?;
         Some(Revoked { demand, scope, revoked_before: highest.revoked_before() })
     }

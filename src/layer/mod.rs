@@ -4,7 +4,7 @@
 //! [`Verifier`](crate::verify::Verifier) judge it, and either puts the proof, a
 //! [`Verified<C>`](crate::verify::Verified), among the request's extensions and calls the inner
 //! service, or answers itself. A refused request never reaches the inner service. All of this
-//! happens inside `call`, without a task, a lock held or a query.
+//! happens inside `call`, without a task, a query, or a lock held across the inner call.
 //!
 //! A request is checked when it arrives. What streams on afterwards, a download, server-sent
 //! events or a gRPC stream, is not checked again.

@@ -29,13 +29,13 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    id: StoreId,
     state: Mutex<State>,
     changed: watch::Sender<()>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct State {
+    id: String,
     newest: StoreTime,
     floor: CutOff,
     entries: HashMap<Scope, Row>,
@@ -70,8 +70,7 @@ impl MemoryStore {
     pub fn with_clock(clock: Clock) -> Self {
         let shared = Shared {
             clock,
-            id: StoreId(Id::random().as_str().to_owned()),
-            state: Mutex::default(),
+            state: Mutex::new(State { id: identity(), ..State::default() }),
             changed: watch::Sender::new(()),
         };
         Self { shared: Arc::new(shared) }
@@ -237,7 +236,10 @@ impl EpochStore for MemoryStore {
 
     async fn advance(&self, newest: StoreTime) -> Result<(), Error> {
         self.transaction(|state, _| {
-            state.newest = state.newest.max(newest);
+            if newest > state.newest {
+                state.newest = newest;
+                state.id = identity();
+            }
             Ok(())
         })
     }
@@ -274,6 +276,10 @@ impl EpochStore for MemoryStore {
     }
 }
 
+fn identity() -> String {
+    Id::random().as_str().to_owned()
+}
+
 /// The sync's view of a [`MemoryStore`].
 #[derive(Debug)]
 pub struct MemoryWatch {
@@ -300,7 +306,7 @@ impl MemoryWatch {
         self.store.transaction(|state, clock| {
             let told = state.entries.iter().filter(|(_, row)| wanted(row));
             Ok(Changes {
-                store: self.store.shared.id.clone(),
+                store: StoreId(state.id.clone()),
                 head: state.newest,
                 clock: clock.now().wall,
                 floor: state.floor,

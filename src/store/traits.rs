@@ -79,7 +79,8 @@ pub trait EpochStore: Clone + Send + Sync + 'static {
     fn mint(&self, mint: &Mint) -> impl Future<Output = Result<Minted, Error>> + Send;
 
     /// Raises `newest` to at least `newest`: a database restored from a backup has forgotten
-    /// cut-offs that instances still hold, and must mint above them.
+    /// cut-offs that instances still hold, and must mint above them. If it rises, the database
+    /// takes a new identity, so that all instances load everything.
     fn advance(&self, newest: StoreTime) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Drops cut-offs and sessions that have outlived all they cover. The highest cut-off it drops
@@ -111,7 +112,7 @@ pub trait Watch: Send + 'static {
     fn hint(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// The identity of a database, random at its making.
+/// The identity of a database, random at its making and after it was found to have gone back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreId(pub String);
 

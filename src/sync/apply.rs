@@ -16,6 +16,7 @@ pub(super) struct Cursor {
 
 /// What is to be done after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub(super) enum Next {
     /// Go on polling.
     Poll,

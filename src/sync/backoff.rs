@@ -5,7 +5,7 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Doubling pauses up to two seconds, well under any staleness bound worth having.
+/// Doubling pauses up to two seconds, give or take the half.
 #[derive(Debug)]
 pub(super) struct Backoff(Duration);
 

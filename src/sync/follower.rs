@@ -61,7 +61,9 @@ impl<S: EpochStore> Follower<S> {
         self
     }
 
-    /// How long the store may take to answer.
+    /// How long the store may take to answer. A full load may take as long as the epochs'
+    /// [`max_staleness`](crate::epochs::EpochsBuilder::max_staleness), if that is longer; no poll
+    /// runs meanwhile.
     #[must_use]
     pub fn query_timeout(mut self, limit: Duration) -> Self {
         self.query_timeout = limit;
@@ -133,23 +135,20 @@ impl<S: EpochStore> Follower<S> {
     async fn follow_one(&self, backoff: &mut Backoff) -> Result<Infallible, Error> {
         let mut watch = self.in_time(self.store.watch()).await?;
         let mut cursor = self.load(&mut watch).await?;
-        self.poll(&mut watch, &mut cursor).await?;
+        let _ = self.poll(&mut watch, &mut cursor).await?;
         backoff.reset();
         let mut reload_at = self.next_reload();
         loop {
-            let next = if Instant::now() < reload_at {
-                let pause = jittered(self.poll_interval, 0.1);
-                tokio::select! {
-                    hint = watch.hint() => hint?,
-                    () = sleep(pause) => {}
-                }
-                self.poll(&mut watch, &mut cursor).await?
-            } else {
-                Next::Reload
-            };
-            if next == Next::Reload {
+            let pause = jittered(self.poll_interval, 0.1);
+            tokio::select! {
+                hint = watch.hint() => hint?,
+                () = sleep(pause) => {}
+            }
+            let due = Instant::now() >= reload_at;
+            if due || self.poll(&mut watch, &mut cursor).await? == Next::Reload {
                 cursor = self.load(&mut watch).await?;
-                self.poll(&mut watch, &mut cursor).await?;
+                // If this asks for another load, the next poll does so too, after a pause.
+                let _ = self.poll(&mut watch, &mut cursor).await?;
                 reload_at = self.next_reload();
             }
         }
@@ -168,21 +167,23 @@ impl<S: EpochStore> Follower<S> {
     /// is followed by a poll, which is.
     async fn load(&self, watch: &mut S::Watch) -> Result<Cursor, Error> {
         let limit = self.query_timeout.max(self.epochs.max_staleness());
-        loop {
-            let asked_at = self.epochs.clock().now();
-            let changes = within(limit, watch.load()).await?;
-            let known = self.epochs.newest();
-            if changes.primary && changes.head < known {
-                // Restored from a backup. Our cut-offs stay; the store must mint above them, or
-                // whoever logs in now would be refused by what it has forgotten.
-                telemetry::store_went_back(changes.head, known);
-                self.in_time(self.store.advance(known)).await?;
-                continue;
+        let mut asked_at = self.epochs.clock().now();
+        let mut changes = within(limit, watch.load()).await?;
+        let known = self.epochs.newest();
+        if changes.primary && changes.head < known {
+            // Restored from a backup. Our cut-offs stay; the store must mint above them, or
+            // whoever logs in now would be refused by what it has forgotten.
+            telemetry::store_went_back(changes.head, known);
+            self.in_time(self.store.advance(known)).await?;
+            asked_at = self.epochs.clock().now();
+            changes = within(limit, watch.load()).await?;
+            if changes.head < known {
+                return Err(Error::new(ErrorKind::Corrupt, "the store does not advance"));
             }
-            let cursor = Cursor::load(&self.epochs, changes, asked_at);
-            telemetry::synced(self.epochs.len(), self.epochs.newest());
-            return Ok(cursor);
         }
+        let cursor = Cursor::load(&self.epochs, changes, asked_at);
+        telemetry::synced(self.epochs.len(), self.epochs.newest());
+        Ok(cursor)
     }
 
     async fn purge(self) -> Infallible {

@@ -70,7 +70,7 @@ async fn an_instance_that_lost_its_database_answers_503_and_recovers() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start_with(data.path(), &[("MAX_STALENESS", "0.6")]).await;
     let alice = server.alice().await;
-    assert_eq!(server.me(&alice).await, OK);
+    server.until("/me", &alice, OK).await;
     let (place, elsewhere) = (data.path().join("server.db"), data.path().join("gone.db"));
     std::fs::rename(&place, &elsewhere).unwrap();
     // Never a 401: the client would throw its session away.

@@ -8,8 +8,8 @@ use tower_revocation::{
     clock::Clock,
     cutoff::StoreTime,
     error::ErrorKind,
-    scope::Scope,
-    store::{EpochStore, Revocation, SqliteStore, Watch},
+    scope::{Id, Scope},
+    store::{EpochStore, MintFor, Revocation, SqliteStore, Watch},
 };
 
 use crate::harness::{Harness, Sqlite, user};
@@ -169,6 +169,21 @@ async fn b88_a_request_that_spares_no_session_revokes_all_the_same() {
     assert_eq!(sealed.entries.len(), 2);
 }
 
+#[tokio::test]
+async fn a_refused_mint_leaves_sealed_what_it_has_sealed() {
+    let harness = Sqlite::new().await;
+    let ticket = harness.store.ticket().await.unwrap();
+    let _forgotten = harness.request(Revocation::new(user("alice"), Demand::Login), true).await;
+    let sid = Id::random();
+    assert!(harness.mint(ticket, MintFor::Login, &sid, "alice", &[]).await.is_err());
+    let pending: i64 =
+        query_scalar("SELECT count(*) FROM revocation_requests WHERE revoked_before IS NULL")
+            .fetch_one(&harness.application().await)
+            .await
+            .unwrap();
+    assert_eq!(pending, 0);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn b90_a_file_put_in_the_databases_place_is_noticed() {
@@ -246,7 +261,7 @@ async fn b89_a_locked_database_fails_loudly_and_stores_nothing() {
 
 #[tokio::test]
 async fn clearing_is_written_to_the_audit() {
-    use tower_revocation::{scope::Id, store::Audit};
+    use tower_revocation::store::Audit;
 
     let harness = Sqlite::new().await;
     let receipt =

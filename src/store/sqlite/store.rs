@@ -87,7 +87,11 @@ impl SqliteStore {
     /// See [`open`](SqliteStore::open). A database in memory is refused: its connections would
     /// not share it.
     pub async fn connect(options: SqliteConnectOptions, clock: Clock) -> Result<Self, Error> {
+        // A process may change its directory, and the file is looked for again and again.
+        let path = std::path::absolute(options.get_filename())
+            .map_err(|cause| Error::new(ErrorKind::Store, cause))?;
         let options = options
+            .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(WRITE_WAIT);
@@ -189,11 +193,15 @@ impl Connected {
 /// Connects, and asks again while the file is busy: the switch to a write-ahead log, when several
 /// processes make the file at once, does not wait for its lock as everything else does.
 async fn connect_patiently(options: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
-    const SQLITE_BUSY: &str = "5";
+    /// The last byte of its code; the others tell what it is busy with.
+    const SQLITE_BUSY: u32 = 5;
+    let is_busy = |code: &str| code.parse().is_ok_and(|code: u32| code & 0xff == SQLITE_BUSY);
     let attempts = async {
         loop {
             match options.connect().await {
-                Err(sqlx::Error::Database(busy)) if busy.code().as_deref() == Some(SQLITE_BUSY) => {
+                Err(sqlx::Error::Database(busy))
+                    if busy.code().is_some_and(|code| is_busy(&code)) =>
+                {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 done => return done.map_err(failed),
@@ -276,16 +284,18 @@ impl EpochStore for SqliteStore {
     }
 
     async fn advance(&self, newest: StoreTime) -> Result<(), Error> {
-        self.write(Path::Sync, move |writer| {
-            Box::pin(async move {
-                writer.advance(newest);
-                Ok(())
-            })
-        })
-        .await
+        self.write(Path::Sync, move |writer| Box::pin(async move { writer.advance(newest).await }))
+            .await
     }
 
     async fn purge(&self, lifetimes: Lifetimes) -> Result<u64, Error> {
+        // Sessions first: one that a dropped cut-off covers must not be there any more.
+        while self
+            .write(Path::Sync, move |writer| {
+                Box::pin(async move { writer.purge_ended(lifetimes).await })
+            })
+            .await?
+        {}
         self.write(Path::Sync, move |writer| Box::pin(async move { writer.purge(lifetimes).await }))
             .await
     }

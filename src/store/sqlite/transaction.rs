@@ -101,8 +101,17 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) fn advance(&mut self, newest: StoreTime) {
-        self.newest = self.newest.max(newest);
+    /// Raises `newest`. The database is another one from then on: whoever has not seen that it
+    /// went back would take what was revoked in between for older than its cursor.
+    pub(super) async fn advance(&mut self, newest: StoreTime) -> Result<(), Error> {
+        if newest > self.newest {
+            self.newest = newest;
+            query("UPDATE revocation_clock SET db_uuid = lower(hex(randomblob(16)))")
+                .execute(self.run())
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
     }
 
     // ---- revoking ----
@@ -343,21 +352,38 @@ impl Writer {
 
     // ---- purging ----
 
-    /// Drops what has outlived all it covers; the highest it drops becomes the floor.
+    /// Deletes sessions and requests whose time is over, a slice of each. Returns whether there
+    /// may be more.
+    pub(super) async fn purge_ended(&mut self, lifetimes: Lifetimes) -> Result<bool, Error> {
+        /// Logins and revocations wait for no more than this.
+        const SLICE: u32 = 10_000;
+        let (_, login) = lifetimes.horizons(self.now);
+        let oldest = as_i64(as_micros(self.now.saturating_sub(lifetimes.session())));
+        let sessions = query(
+            "DELETE FROM revocation_sessions WHERE id IN \
+             (SELECT id FROM revocation_sessions WHERE began <= ? LIMIT ?)",
+        )
+        .bind(oldest)
+        .bind(SLICE)
+        .execute(self.run())
+        .await
+        .map_err(failed)?;
+        let requests = query(
+            "DELETE FROM revocation_requests WHERE seq IN \
+             (SELECT seq FROM revocation_requests WHERE revoked_before < ? LIMIT ?)",
+        )
+        .bind(as_i64(login.as_micros()))
+        .bind(SLICE)
+        .execute(self.run())
+        .await
+        .map_err(failed)?;
+        Ok(sessions.rows_affected().max(requests.rows_affected()) == u64::from(SLICE))
+    }
+
+    /// Drops cut-offs that have outlived all they cover; the highest dropped becomes the floor.
     pub(super) async fn purge(&mut self, lifetimes: Lifetimes) -> Result<u64, Error> {
         let (reissue, login) = lifetimes.horizons(self.now);
         let (reissue, login) = (as_i64(reissue.as_micros()), as_i64(login.as_micros()));
-        let oldest = as_i64(as_micros(self.now.saturating_sub(lifetimes.session())));
-        query("DELETE FROM revocation_sessions WHERE began <= ?")
-            .bind(oldest)
-            .execute(self.run())
-            .await
-            .map_err(failed)?;
-        query("DELETE FROM revocation_requests WHERE revoked_before < ?")
-            .bind(login)
-            .execute(self.run())
-            .await
-            .map_err(failed)?;
         let row = query(
             "SELECT coalesce(max(iif(reissue_before < ?1, reissue_before, 0)), 0), \
                     coalesce(max(iif(login_before < ?2, login_before, 0)), 0) \
