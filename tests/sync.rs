@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -10,8 +11,12 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_revocation::{
-    Demand, Epochs, Scope,
+    Algorithm, Demand, Epochs, Grant, Issuer, KeyRing, RevocationLayer, Scope, Verifier,
     clock::{Clock, ManualClock},
     cutoff::{CutOff, Receipt, StoreTime},
     epochs::Freshness,
@@ -23,6 +28,7 @@ use tower_revocation::{
         RequestId, Requested, Revocation, StatementCounts, StoreId, Ticket, Watch,
     },
     sync::Follower,
+    token::SigningKey,
 };
 
 const START: Duration = Duration::from_secs(1_800_000_000);
@@ -219,6 +225,48 @@ async fn a_store_that_hangs_makes_the_copy_stale_and_its_return_fresh() {
     setup.pass(Duration::from_secs(10)).await;
     assert!(setup.freshness().is_fresh());
     assert_eq!(setup.epochs.cut_off(&alice()).login_before, missed.revoked_before());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_lets_no_token_revoked_meanwhile_through_the_layer() {
+    let setup = setup();
+    let _sync = setup.follower().start().unwrap();
+    setup.epochs.ready().await;
+    let keys = KeyRing::new(SigningKey::generate(Algorithm::EdDSA).unwrap());
+    let issuer = Issuer::builder(setup.store.clone(), keys)
+        .issuer("https://login.test")
+        .audience("test")
+        .client_id("tests")
+        .build()
+        .unwrap();
+    let rules = issuer.rules().unwrap();
+    let verifier = Verifier::builder(setup.epochs.clone()).issuer(rules).build().unwrap();
+    let ticket = issuer.ticket().await.unwrap();
+    let token = issuer.login(ticket, Grant::new(Id::new("alice").unwrap())).await.unwrap();
+    let inner = service_fn(async |_: Request<()>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let service = RevocationLayer::new(verifier).layer(inner);
+    let ask = async || {
+        let bearer = format!("Bearer {}", token.as_str());
+        let request = Request::builder().header("authorization", bearer).body(()).unwrap();
+        service.clone().oneshot(request).await.unwrap().status()
+    };
+    assert_eq!(ask().await, StatusCode::OK);
+
+    setup.store.faults.hangs.store(true, Ordering::Relaxed);
+    setup.pass(Duration::from_secs(3)).await;
+    setup.revoke(alice()).await.revoked_before();
+    let returned = setup.epochs.clock().now();
+    for _ in 0..300 {
+        setup.pass(Duration::from_millis(100)).await;
+        let status = ask().await;
+        let since = setup.epochs.clock().now().since(returned);
+        // Never a 401: nothing is known about the token any more.
+        assert!([StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&status));
+        assert!(status != StatusCode::OK || since <= setup.epochs.max_staleness(), "{since:?}");
+    }
+    assert_eq!(ask().await, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test(start_paused = true)]
