@@ -4,7 +4,10 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-use crate::{cutoff::Demand, scope::InvalidId};
+use crate::{
+    cutoff::{Demand, Receipt},
+    scope::InvalidId,
+};
 
 /// A mistake in the set-up, found when something is built. It names the field at fault.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +168,16 @@ pub enum ErrorKind {
     RefusedRequest,
     /// The session has ended, was revoked, or never was.
     SessionEnded,
+    /// A refresh token is forged, damaged, of another version, key or client, or was made void by
+    /// "all others but me". It harms nobody.
+    RefreshTokenInvalid,
+    /// A refresh token came back that was spent before the grace time: somebody has a copy. Its
+    /// session and the access tokens of that are revoked; the receipt says with what cut-off.
+    RefreshTokenReused(Receipt),
+    /// The service refuses the account, which is suspended or gone for instance.
+    AccountRefused,
+    /// The service could not read what a token is to say.
+    AccountUnavailable,
     /// An identifier is not fit for a token.
     Id(InvalidId),
     /// A claim cannot be part of a token of this issuer.
@@ -183,6 +196,16 @@ impl Error {
         self.kind
     }
 
+    /// The account may not have a token: for what reads the claims at a refresh.
+    pub fn account_refused(why: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(ErrorKind::AccountRefused, why)
+    }
+
+    /// The account could not be read: for what reads the claims at a refresh.
+    pub fn account_unavailable(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(ErrorKind::AccountUnavailable, cause)
+    }
+
     pub(crate) fn new(kind: ErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { kind, source: Some(source.into()) }
     }
@@ -196,6 +219,8 @@ impl ErrorKind {
             self,
             Self::RevokedMeanwhile(_)
                 | Self::SessionEnded
+                | Self::RefreshTokenInvalid
+                | Self::RefreshTokenReused(_)
                 | Self::NotCommitted
                 | Self::RefusedRequest
         )
@@ -231,6 +256,12 @@ impl fmt::Display for Error {
             }
             ErrorKind::RefusedRequest => f.write_str("the requested revocation was refused"),
             ErrorKind::SessionEnded => f.write_str("the session has ended"),
+            ErrorKind::RefreshTokenInvalid => f.write_str("the refresh token is not valid"),
+            ErrorKind::RefreshTokenReused(_) => {
+                f.write_str("the refresh token was used before; its session has been ended")
+            }
+            ErrorKind::AccountRefused => f.write_str("the account was refused"),
+            ErrorKind::AccountUnavailable => f.write_str("the account could not be read"),
             ErrorKind::Id(problem) => write!(f, "the identifier {problem}"),
             ErrorKind::Claims => f.write_str("the claims cannot be part of a token"),
             ErrorKind::NoSigningKey => f.write_str("no signing key is active"),

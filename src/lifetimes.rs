@@ -12,12 +12,14 @@ use crate::{clock::as_micros, cutoff::StoreTime, error::ConfigError};
 pub struct Lifetimes {
     access: Duration,
     session: Duration,
+    idle: Duration,
     leeway: Duration,
 }
 
 impl Lifetimes {
     /// The longest `exp - iat` of an access token, the longest life of a session from its login,
-    /// and the leeway granted to clocks in `exp`, `nbf` and `iat`.
+    /// and the leeway granted to clocks in `exp`, `nbf` and `iat`. A session may stay unused for
+    /// all its life, unless [`idle`](Lifetimes::with_idle) says otherwise.
     ///
     /// # Errors
     ///
@@ -37,7 +39,24 @@ impl Lifetimes {
         if session > Duration::from_secs(100 * 366 * 86_400) {
             return refuse("session lifetime", session, "is over a hundred years");
         }
-        Ok(Self { access, session, leeway })
+        Ok(Self { access, session, idle: session, leeway })
+    }
+
+    /// The longest time between two refreshes of a session, which is the life of a refresh token.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Duration`] if it is zero or longer than the session's life.
+    pub fn with_idle(self, idle: Duration) -> Result<Self, ConfigError> {
+        let refuse =
+            |problem| Err(ConfigError::Duration { field: "idle lifetime", value: idle, problem });
+        if idle.is_zero() {
+            return refuse("is zero");
+        }
+        if idle > self.session {
+            return refuse("is longer than a session's life");
+        }
+        Ok(Self { idle, ..self })
     }
 
     /// The longest `exp - iat` of an access token.
@@ -48,6 +67,17 @@ impl Lifetimes {
     /// The longest life of a session.
     pub fn session(&self) -> Duration {
         self.session
+    }
+
+    /// The longest time between two refreshes of a session.
+    pub fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// Whether a session that began at `began` and was last refreshed at `refreshed_at` is over at
+    /// `now`, all since 1970.
+    pub(crate) fn is_over(&self, began: Duration, refreshed_at: Duration, now: Duration) -> bool {
+        now >= began + self.session || now >= refreshed_at + self.idle
     }
 
     /// The cut-offs that have outlived all they cover when the store's clock says `clock`: a
@@ -69,11 +99,12 @@ impl Lifetimes {
 }
 
 impl Default for Lifetimes {
-    /// 15 minutes, 60 days, 5 seconds.
+    /// 15 minutes, 60 days of which 5 may pass without a refresh, 5 seconds.
     fn default() -> Self {
         Self {
             access: Duration::from_secs(15 * 60),
             session: Duration::from_secs(60 * 86_400),
+            idle: Duration::from_secs(5 * 86_400),
             leeway: Duration::from_secs(5),
         }
     }
