@@ -9,7 +9,9 @@
 
 mod grant;
 mod issuer;
+mod key_files;
 mod key_ring;
+mod ring;
 mod rotation;
 
 pub use grant::{AccessToken, Grant};
