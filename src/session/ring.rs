@@ -60,7 +60,7 @@ impl Ring {
 /// When a key made now counts as made: after all others, though they were made in the same second
 /// or the clock has stepped back. Else it could sign before anybody knows it.
 pub(super) fn made_after(keys: &[AgedKey], now: Duration) -> Duration {
-    let newest = keys.last().map(|aged| aged.made_at + Duration::from_secs(1));
+    let newest = keys.last().map(|aged| aged.made_at.saturating_add(Duration::from_secs(1)));
     Duration::from_secs(now.as_secs()).max(newest.unwrap_or_default())
 }
 

@@ -16,14 +16,21 @@ impl Rotation {
     ///
     /// The newest that has been published long enough; the oldest while none has.
     pub(super) fn signing(&self, made_at: &[Duration], now: Duration) -> usize {
-        made_at.iter().rposition(|made| *made + self.publish_ahead <= now).unwrap_or(0)
+        made_at.iter().rposition(|made| self.signs_from(*made) <= now).unwrap_or(0)
     }
 
     /// Whether tokens of key `index` can still be alive, or yet to come, at `now`.
     ///
     /// A key signs until its successor does, and is needed until its last token has expired.
     pub(super) fn verifies(&self, made_at: &[Duration], index: usize, now: Duration) -> bool {
-        made_at.get(index + 1).is_none_or(|next| now < *next + self.publish_ahead + self.token_life)
+        made_at
+            .get(index + 1)
+            .is_none_or(|next| now < self.signs_from(*next).saturating_add(self.token_life))
+    }
+
+    /// When a key has been published long enough. A date that no clock reaches is never.
+    fn signs_from(&self, made_at: Duration) -> Duration {
+        made_at.saturating_add(self.publish_ahead)
     }
 }
 
@@ -57,5 +64,12 @@ mod tests {
     #[test]
     fn a_clock_before_every_key_signs_with_the_oldest() {
         assert_eq!(ROTATION.signing(&[at(1_000), at(5_000)], at(0)), 0);
+    }
+
+    #[test]
+    fn a_key_from_the_end_of_time_never_signs() {
+        let keys = [at(1_000), at(u64::MAX)];
+        assert_eq!(ROTATION.signing(&keys, at(1_900_000_000)), 0);
+        assert!(ROTATION.verifies(&keys, 0, at(1_900_000_000)));
     }
 }
