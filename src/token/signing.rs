@@ -97,6 +97,12 @@ impl SigningKey {
         }
     }
 
+    /// What [`hmac`](SigningKey::hmac) was given, to keep it; `None` for a pair of keys.
+    pub(crate) fn secret(&self) -> Option<&[u8]> {
+        let is_secret = self.algorithm().key_type() == KeyType::Secret;
+        is_secret.then(|| self.signing.as_bytes())
+    }
+
     /// The key under another id.
     #[must_use]
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
