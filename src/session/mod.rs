@@ -11,9 +11,11 @@ mod grant;
 mod issuer;
 mod key_files;
 mod key_ring;
+mod refresh_token;
 mod ring;
 mod rotation;
 
 pub use grant::{AccessToken, Grant};
 pub use issuer::{Issuer, IssuerBuilder};
 pub use key_ring::KeyRing;
+pub use refresh_token::RefreshToken;
