@@ -210,3 +210,34 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Duration = Duration::from_secs(1_800_000_000);
+
+    #[test]
+    fn a_secret_is_read_by_its_file() {
+        // Computed by Python's `hmac`. An id derived in another way would refuse every old file.
+        let data = tempfile::tempdir().unwrap();
+        let text = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc\n";
+        fs::write(data.path().join("1800000000.yC3hNoaK53BDILtFiJnakw.secret"), text).unwrap();
+        let keys = KeyFiles::new(data.path().to_owned()).read().unwrap();
+        assert_eq!(keys.refresh[0].made_at, START);
+        assert_eq!(keys.refresh[0].key.secret(), Some(&[7; 32][..]));
+    }
+
+    #[test]
+    fn keys_made_in_the_same_second_have_one_order() {
+        let data = tempfile::tempdir().unwrap();
+        let files = KeyFiles::new(data.path().to_owned());
+        for _ in 0..16 {
+            let key = SigningKey::generate(Algorithm::HS256).unwrap();
+            files.write(Purpose::Refresh, &key, START).unwrap();
+        }
+        let keys = files.read().unwrap().refresh;
+        assert_eq!(keys.len(), 16);
+        assert!(keys.is_sorted_by(|a, b| a.key.kid() < b.key.kid()));
+    }
+}
