@@ -68,7 +68,8 @@
 //! epochs.ready().await;
 //!
 //! let ticket = issuer.ticket().await?; // and then the password is checked
-//! let token = issuer.login(ticket, Grant::new(Id::new("alice")?)).await?;
+//! let tokens = issuer.login(ticket, Grant::new(Id::new("alice")?)).await?;
+//! let token = tokens.access();
 //! assert!(verifier.verify::<NoClaims>(token.as_str().as_bytes()).is_ok());
 //!
 //! let revocation = Revocation::new(Scope::user("alice")?, Demand::Login);

@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use crate::{cutoff::StoreTime, error::Error};
+use crate::{cutoff::StoreTime, error::Error, scope::Id};
 
 /// A request was let through.
 pub(crate) fn accepted() {
@@ -74,6 +74,15 @@ pub(crate) fn request_refused(problem: &dyn Display) {
     #[cfg(feature = "tracing")]
     tracing::error!(%problem, "a requested revocation was refused");
     let _ = problem;
+}
+
+/// A spent refresh token came back, and its session was revoked.
+pub(crate) fn refresh_token_reused(session: &Id) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_refresh_tokens_reused_total").increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%session, "a spent refresh token came back: its session is revoked");
+    let _ = session;
 }
 
 /// A background task panicked; it is started again.

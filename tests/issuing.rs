@@ -75,7 +75,8 @@ async fn claims_of_the_service_reach_it_typed() {
         .unwrap()
         .claim("seats", 7)
         .unwrap();
-    let token = instance.issuer.login(ticket, grant).await.unwrap();
+    let pair = instance.issuer.login(ticket, grant).await.unwrap();
+    let token = pair.access();
     let verified: Verified<Own> = instance.verifier.verify(token.as_str().as_bytes()).unwrap();
     assert_eq!(*verified.claims(), Own { plan: "gold".to_owned(), seats: 7 });
     assert_eq!(verified.permissions().collect::<Vec<_>>(), ["read", "write"]);
@@ -102,9 +103,10 @@ async fn a_refresh_keeps_the_session_and_its_login_time() {
     let refused = instance.check(first.as_str());
     assert!(matches!(refused, Err(Rejection::Revoked(why)) if why.demand == Demand::Refresh));
 
-    let ticket = instance.issuer.ticket().await.unwrap();
-    let sid = first.session().clone();
-    let second = instance.issuer.refresh(ticket, sid, grant("alice", &["staff"])).await.unwrap();
+    let (alice, sid) = (Id::new("alice").unwrap(), first.session().clone());
+    let claims = async |_| Ok(grant("alice", &["staff"]));
+    let second = instance.issuer.reissue(alice, sid, claims).await.unwrap();
+    let second = second.access();
     let verified = instance.check(second.as_str()).unwrap();
     assert_eq!(second.session(), first.session());
     assert_eq!(verified.auth_time(), Some(START.as_secs()));

@@ -24,8 +24,9 @@ use tower_revocation::{
     lifetimes::Lifetimes,
     scope::Id,
     store::{
-        Audit, Changes, EpochStore, MemoryStore, MemoryTransaction, MemoryWatch, Mint, Minted,
-        RequestId, Requested, Revocation, StatementCounts, StoreId, Ticket, Watch,
+        Audit, Changes, Device, EpochStore, MemoryStore, MemoryTransaction, MemoryWatch, Mint,
+        Minted, RequestId, Requested, Revocation, Session, SessionFilter, StatementCounts, StoreId,
+        Ticket, Watch,
     },
     sync::Follower,
     token::SigningKey,
@@ -128,6 +129,14 @@ impl EpochStore for Faulty {
 
     async fn ticket(&self) -> Result<Ticket, Error> {
         self.store.ticket().await
+    }
+
+    async fn sessions(
+        &self,
+        filter: &SessionFilter,
+        lifetimes: Lifetimes,
+    ) -> Result<Vec<Session>, Error> {
+        self.store.sessions(filter, lifetimes).await
     }
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
@@ -248,7 +257,7 @@ async fn a_store_that_hangs_lets_no_token_revoked_meanwhile_through_the_layer() 
     });
     let service = RevocationLayer::new(verifier).layer(inner);
     let ask = async || {
-        let bearer = format!("Bearer {}", token.as_str());
+        let bearer = format!("Bearer {}", token.access().as_str());
         let request = Request::builder().header("authorization", bearer).body(()).unwrap();
         service.clone().oneshot(request).await.unwrap().status()
     };
@@ -383,6 +392,7 @@ async fn b90_a_database_restored_from_a_backup_lowers_nothing_and_mints_above_it
         sid: Id::random(),
         user: Id::new("alice").unwrap(),
         groups: vec![],
+        device: Device::new(),
         lifetimes: Lifetimes::default(),
     };
     let minted = store.mint(&mint).await.unwrap();

@@ -106,7 +106,7 @@ async fn login(
     let grant = Grant::new(Id::new(&credentials.username).map_err(failed)?).groups(group);
     let grant = grant.claim("plan", plan).map_err(failed)?;
     let token = app.issuer.login(ticket, grant).await.map_err(failed)?;
-    Ok(Json(json!({ "access_token": token.as_str(), "token_type": "Bearer" })))
+    Ok(Json(json!({ "access_token": token.access().as_str(), "token_type": "Bearer" })))
 }
 
 /// Ends the caller's session, and waits a little until this instance knows.

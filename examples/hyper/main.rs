@@ -91,8 +91,8 @@ async fn protected(app: App, request: Request<Incoming>) -> Result<Response<Text
 /// Whoever asks is alice. A real service checks a password, after it has taken the ticket.
 async fn login(app: &App) -> Answer {
     let ticket = app.issuer.ticket().await?;
-    let token = app.issuer.login(ticket, Grant::new(Id::new("alice")?)).await?;
-    Ok(answer(StatusCode::OK, token.as_str()))
+    let tokens = app.issuer.login(ticket, Grant::new(Id::new("alice")?)).await?;
+    Ok(answer(StatusCode::OK, tokens.access().as_str()))
 }
 
 /// Ends the caller's session, and waits a little until this instance knows.

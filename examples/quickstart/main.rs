@@ -32,8 +32,8 @@ async fn app(data: &Path) -> Result<(Router, SyncHandle), Box<dyn Error>> {
 async fn login(State(issuer): State<Issuer<SqliteStore>>) -> Result<String, StatusCode> {
     let ticket = issuer.ticket().await.map_err(failed)?;
     let alice = Grant::new(Id::new("alice").map_err(failed)?);
-    let token = issuer.login(ticket, alice).await.map_err(failed)?;
-    Ok(token.as_str().to_owned())
+    let tokens = issuer.login(ticket, alice).await.map_err(failed)?;
+    Ok(tokens.access().as_str().to_owned())
 }
 
 async fn logout(issuer: State<Issuer<SqliteStore>>, caller: Verified) -> Result<(), StatusCode> {

@@ -17,7 +17,7 @@ use tower_revocation::{
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
     scope::ScopeKind,
-    session::AccessToken,
+    session::TokenPair,
 };
 
 use crate::{background::Background, config::Config, fault::Fault, metrics, users};
@@ -84,9 +84,9 @@ async fn login(
     let Credentials { username, password, .. } = json_or_form(request).await?;
     let token = app.login(&username, &password).await?;
     let answer = json!({
-        "access_token": token.as_str(),
+        "access_token": token.access().as_str(),
         "token_type": "Bearer",
-        "expires_in": token.expires_in().as_secs(),
+        "expires_in": token.access().expires_in().as_secs(),
     });
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(answer)))
 }
@@ -144,7 +144,7 @@ async fn revoke(
 }
 
 impl App {
-    async fn login(&self, username: &str, password: &str) -> Result<AccessToken, Fault> {
+    async fn login(&self, username: &str, password: &str) -> Result<TokenPair, Fault> {
         let mut attempt = 1;
         loop {
             // Before the password is read: a revocation after this refuses the login.

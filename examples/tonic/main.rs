@@ -73,8 +73,8 @@ impl Door for App {
     async fn login(&self, _: Request<LoginRequest>) -> Result<Response<LoginReply>, Status> {
         let ticket = self.issuer.ticket().await.map_err(failed)?;
         let alice = Grant::new(Id::new("alice").map_err(failed)?);
-        let token = self.issuer.login(ticket, alice).await.map_err(failed)?;
-        Ok(Response::new(LoginReply { access_token: token.as_str().to_owned() }))
+        let tokens = self.issuer.login(ticket, alice).await.map_err(failed)?;
+        Ok(Response::new(LoginReply { access_token: tokens.access().as_str().to_owned() }))
     }
 }
 

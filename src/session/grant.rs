@@ -1,14 +1,12 @@
-//! What a token is to say, and the token.
-
-use std::{fmt, time::Duration};
+//! What a token is to say.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    cutoff::Stamp,
     error::{Error, ErrorKind},
     scope::Id,
+    store::Device,
 };
 
 /// Claims that the issuer writes itself.
@@ -36,12 +34,19 @@ pub struct Grant {
     pub(super) groups: Vec<Id>,
     pub(super) permissions: Option<String>,
     pub(super) claims: Map<String, Value>,
+    pub(super) device: Device,
 }
 
 impl Grant {
     /// A token for `user`, without groups or claims of the service's own.
     pub fn new(user: Id) -> Self {
-        Self { user, groups: Vec::new(), permissions: None, claims: Map::new() }
+        Self {
+            user,
+            groups: Vec::new(),
+            permissions: None,
+            claims: Map::new(),
+            device: Device::new(),
+        }
     }
 
     /// The groups that it carries, each of which can be revoked. Duplicates count once.
@@ -79,51 +84,12 @@ impl Grant {
         self.claims.insert(name.to_owned(), value);
         Ok(self)
     }
-}
 
-/// A signed access token.
-#[derive(Clone)]
-pub struct AccessToken {
-    pub(super) token: String,
-    pub(super) session: Id,
-    pub(super) id: Id,
-    pub(super) stamp: Stamp,
-    pub(super) expires_in: Duration,
-}
-
-impl AccessToken {
-    /// The compact form, for `Authorization: Bearer …`.
-    pub fn as_str(&self) -> &str {
-        &self.token
-    }
-
-    /// Its session, the claim `sid`.
-    pub fn session(&self) -> &Id {
-        &self.session
-    }
-
-    /// Its id, the claim `jti`.
-    pub fn id(&self) -> &Id {
-        &self.id
-    }
-
-    /// Its issue stamp, the claim `rvs`.
-    pub fn stamp(&self) -> Stamp {
-        self.stamp
-    }
-
-    /// How long it lives, in whole seconds.
-    pub fn expires_in(&self) -> Duration {
-        self.expires_in
-    }
-}
-
-impl fmt::Debug for AccessToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessToken")
-            .field("session", &self.session)
-            .field("id", &self.id)
-            .field("stamp", &self.stamp)
-            .finish_non_exhaustive()
+    /// The device of the session, for lists of them. It is no part of the token. At a refresh,
+    /// what is not said stays as it was.
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
     }
 }

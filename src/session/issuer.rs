@@ -5,19 +5,25 @@ use std::{fmt, sync::Arc, time::Duration};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{AccessToken, Grant, KeyRing};
+use super::{
+    AccessToken, Grant, IssuerBuilder, KeyRing, TokenPair,
+    refresh::{Reuse, ReuseHook},
+    refresh_token::{self, Family, Party},
+};
 use crate::{
-    error::{ConfigError, Error},
+    epochs::Epochs,
+    error::{ConfigError, Error, ErrorKind},
     lifetimes::Lifetimes,
     scope::Id,
-    store::{EpochStore, Mint, MintFor, Ticket},
+    store::{EpochStore, Mint, MintFor, Minted, Ticket},
+    telemetry,
     token::{IssuerRules, encode},
 };
 
 /// The header `typ` of access tokens (RFC 9068, section 2.1).
 const TYP: &str = "at+jwt";
 
-/// Mints access tokens in store time. A handle, cheap to clone.
+/// Mints access and refresh tokens in store time. A handle, cheap to clone.
 ///
 /// Every mint needs a [`Ticket`], taken *before* what the token is to say was read:
 ///
@@ -36,38 +42,41 @@ const TYP: &str = "at+jwt";
 ///
 /// let ticket = issuer.ticket().await?;
 /// if password_is_right().await {
-///     let token = issuer.login(ticket, Grant::new(Id::new("alice")?)).await?;
-///     println!("Bearer {}", token.as_str());
+///     let tokens = issuer.login(ticket, Grant::new(Id::new("alice")?)).await?;
+///     println!("Bearer {}", tokens.access().as_str());
+///
+///     // Later, and with the claims as they are then:
+///     let claims = async |user| Ok(Grant::new(user));
+///     let next = issuer.refresh(tokens.refresh().as_str(), claims).await?;
+///     assert_eq!(next.access().session(), tokens.access().session());
 /// }
 /// # Ok(())
 /// # }
 /// ```
 pub struct Issuer<S> {
-    shared: Arc<Shared<S>>,
+    pub(super) shared: Arc<Shared<S>>,
 }
 
-struct Shared<S> {
-    store: S,
-    keys: KeyRing,
-    lifetimes: Lifetimes,
-    issuer: String,
-    audience: String,
-    client_id: String,
-    access_lifetime: Duration,
+pub(super) struct Shared<S> {
+    pub(super) store: S,
+    pub(super) keys: KeyRing,
+    pub(super) epochs: Option<Epochs>,
+    pub(super) lifetimes: Lifetimes,
+    pub(super) issuer: String,
+    pub(super) audience: String,
+    pub(super) client_id: String,
+    /// In whole seconds.
+    pub(super) access_lifetime: Duration,
+    /// In whole seconds; shorter than the lifetime.
+    pub(super) access_jitter: Duration,
+    pub(super) refresh_grace: Duration,
+    pub(super) on_reuse: Option<ReuseHook>,
 }
 
 impl<S: EpochStore> Issuer<S> {
     /// An issuer that keeps its sessions in `store` and signs with `keys`.
     pub fn builder(store: S, keys: KeyRing) -> IssuerBuilder<S> {
-        IssuerBuilder {
-            store,
-            keys,
-            lifetimes: Lifetimes::default(),
-            issuer: String::new(),
-            audience: String::new(),
-            client_id: String::new(),
-            access_lifetime: None,
-        }
+        IssuerBuilder::new(store, keys)
     }
 
     /// Notes the newest revocation. Take it before the credentials or claims are read.
@@ -79,7 +88,7 @@ impl<S: EpochStore> Issuer<S> {
         self.shared.store.ticket().await
     }
 
-    /// Begins a session and mints its first token.
+    /// Begins a session and mints its first tokens.
     ///
     /// `ticket` was taken before the password was read.
     ///
@@ -94,27 +103,8 @@ impl<S: EpochStore> Issuer<S> {
     /// # Cancel safety
     ///
     /// Dropping the future may leave a session that nobody holds a token of.
-    pub async fn login(&self, ticket: Ticket, grant: Grant) -> Result<AccessToken, Error> {
+    pub async fn login(&self, ticket: Ticket, grant: Grant) -> Result<TokenPair, Error> {
         self.mint(ticket, MintFor::Login, Id::random(), grant).await
-    }
-
-    /// Mints another token of the session `sid`.
-    ///
-    /// `ticket` was taken before the claims were read.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::SessionEnded`](crate::error::ErrorKind::SessionEnded) if a revocation that
-    /// demands a login covers the session, or its life is over;
-    /// [`ErrorKind::RevokedMeanwhile`](crate::error::ErrorKind::RevokedMeanwhile) if the claims
-    /// may be older than a revocation: read them again and start over with a new ticket.
-    pub async fn refresh(
-        &self,
-        ticket: Ticket,
-        sid: Id,
-        grant: Grant,
-    ) -> Result<AccessToken, Error> {
-        self.mint(ticket, MintFor::Refresh, sid, grant).await
     }
 
     /// What a [`Verifier`](crate::Verifier) needs to accept these tokens, with the keys as of now.
@@ -144,34 +134,78 @@ impl<S: EpochStore> Issuer<S> {
         &self.shared.store
     }
 
-    async fn mint(
+    pub(super) async fn mint(
         &self,
         ticket: Ticket,
         session: MintFor,
         sid: Id,
         grant: Grant,
-    ) -> Result<AccessToken, Error> {
-        let shared = &*self.shared;
-        // Before the session is written: without a key there is nothing to write it for.
-        let key = shared.keys.signing_key();
-        let mint = Mint {
-            ticket,
-            session,
-            sid,
-            user: grant.user,
-            groups: grant.groups,
-            lifetimes: shared.lifetimes,
-        };
-        let minted = shared.store.mint(&mint).await?;
+    ) -> Result<TokenPair, Error> {
+        let Grant { user, groups, permissions, claims, device } = grant;
+        let lifetimes = self.shared.lifetimes;
+        let mint = Mint { ticket, session, sid, user, groups, device, lifetimes };
+        let shared = self.shared.clone();
+        // A task of its own: whoever is to hear of a theft does, though the client goes away.
+        let task = tokio::spawn(async move {
+            let minted = shared.store.mint(&mint).await;
+            if let Err(ErrorKind::RefreshTokenReused(receipt)) =
+                minted.as_ref().map_err(Error::kind)
+            {
+                shared.reused(Reuse {
+                    user: mint.user.clone(),
+                    session: mint.sid.clone(),
+                    presented_by: mint.device.clone(),
+                    receipt,
+                });
+            }
+            minted.map(|minted| (mint, minted))
+        });
+        let (mint, minted) =
+            task.await.map_err(|ended| Error::new(ErrorKind::TaskEnded, ended))??;
+        self.shared.sign(mint, minted, permissions, &claims)
+    }
+}
+
+impl<S> Shared<S> {
+    pub(super) fn party(&self) -> Party<'_> {
+        Party { issuer: &self.issuer, client_id: &self.client_id }
+    }
+
+    fn reused(&self, reuse: Reuse) {
+        telemetry::refresh_token_reused(&reuse.session);
+        if let Some(ReuseHook(hook)) = &self.on_reuse {
+            hook(&reuse);
+        }
+    }
+
+    /// How long an access token lives that is issued at `issued_at`: no longer than its session.
+    fn access_life(&self, issued_at: u64, minted: &Minted) -> Result<Duration, Error> {
+        let jitter = rand::random_range(0..=self.access_jitter.as_secs());
+        let end = (minted.session_began + self.lifetimes.session()).as_secs();
+        let life = (self.access_lifetime.as_secs() - jitter).min(end.saturating_sub(issued_at));
+        if life == 0 {
+            return Err(ErrorKind::SessionEnded.into());
+        }
+        Ok(Duration::from_secs(life))
+    }
+
+    fn sign(
+        &self,
+        mint: Mint,
+        minted: Minted,
+        permissions: Option<String>,
+        own: &Map<String, Value>,
+    ) -> Result<TokenPair, Error> {
         let id = Id::random();
         let issued_at = minted.issued_at.as_secs();
         let began = minted.session_began.as_secs();
+        let expires_in = self.access_life(issued_at, &minted)?;
         let claims = Claims {
-            iss: &shared.issuer,
-            exp: issued_at + shared.access_lifetime.as_secs(),
-            aud: &shared.audience,
+            iss: &self.issuer,
+            exp: issued_at + expires_in.as_secs(),
+            aud: &self.audience,
             sub: mint.user.as_str(),
-            client_id: &shared.client_id,
+            client_id: &self.client_id,
             iat: issued_at,
             jti: id.as_str(),
             sid: mint.sid.as_str(),
@@ -179,17 +213,18 @@ impl<S: EpochStore> Issuer<S> {
             auth_time: began,
             oat: began,
             groups: mint.groups.iter().map(Id::as_str).collect(),
-            scope: grant.permissions.as_deref(),
-            own: &grant.claims,
+            scope: permissions.as_deref(),
+            own,
         };
-        let token = encode(&key, TYP, &claims)?;
-        Ok(AccessToken {
-            token,
-            id,
-            session: mint.sid,
-            stamp: minted.stamp,
-            expires_in: shared.access_lifetime,
-        })
+        let token = encode(&self.keys.signing_key(), TYP, &claims)?;
+        let session = mint.sid.clone();
+        let access = AccessToken { token, id, session, stamp: minted.stamp, expires_in };
+        // The secret of the moment when this counter was first handed out: asked for again, the
+        // successor is the same.
+        let secret = self.keys.refresh_secret(minted.counted_at)?;
+        let family = Family { session: mint.sid, user: mint.user, counter: minted.counter };
+        let refresh = refresh_token::seal(&secret, &self.party(), &family)?;
+        Ok(TokenPair { access, refresh, permissions })
     }
 }
 
@@ -226,95 +261,5 @@ impl<S> fmt::Debug for Issuer<S> {
             .field("issuer", &self.shared.issuer)
             .field("audience", &self.shared.audience)
             .finish_non_exhaustive()
-    }
-}
-
-/// The settings of an [`Issuer`].
-#[derive(Debug)]
-pub struct IssuerBuilder<S> {
-    store: S,
-    keys: KeyRing,
-    lifetimes: Lifetimes,
-    issuer: String,
-    audience: String,
-    client_id: String,
-    access_lifetime: Option<Duration>,
-}
-
-impl<S: EpochStore> IssuerBuilder<S> {
-    /// The claim `iss`, a URL. Required.
-    #[must_use]
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = issuer.into();
-        self
-    }
-
-    /// The claim `aud`: the service that the tokens are for. Required.
-    #[must_use]
-    pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = audience.into();
-        self
-    }
-
-    /// The claim `client_id`: the application that logs users in. Required.
-    #[must_use]
-    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
-        self.client_id = client_id.into();
-        self
-    }
-
-    /// The lifetimes of the fleet; those of the [`Epochs`](crate::Epochs) that check the tokens.
-    #[must_use]
-    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
-        self.lifetimes = lifetimes;
-        self
-    }
-
-    /// How long a token lives, rounded up to whole seconds. By default and at most
-    /// [`Lifetimes::access`].
-    #[must_use]
-    pub fn access_lifetime(mut self, lifetime: Duration) -> Self {
-        self.access_lifetime = Some(lifetime);
-        self
-    }
-
-    /// Builds the issuer.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Missing`] names a required setting, [`ConfigError::Duration`] a lifetime
-    /// that is zero or over the maximum.
-    pub fn build(self) -> Result<Issuer<S>, ConfigError> {
-        for (field, value) in
-            [("issuer", &self.issuer), ("audience", &self.audience), ("client_id", &self.client_id)]
-        {
-            if value.is_empty() {
-                return Err(ConfigError::Missing { field });
-            }
-        }
-        let maximum = self.lifetimes.access();
-        let asked = self.access_lifetime.unwrap_or(Duration::from_secs(maximum.as_secs()));
-        let refuse = |problem| {
-            Err(ConfigError::Duration { field: "access_lifetime", value: asked, problem })
-        };
-        if asked.is_zero() {
-            return refuse("is zero");
-        }
-        let whole = asked.as_secs() + u64::from(asked.subsec_nanos() > 0);
-        let access_lifetime = Duration::from_secs(whole);
-        if access_lifetime > maximum {
-            return refuse("is over the longest access token's life, in whole seconds");
-        }
-        Ok(Issuer {
-            shared: Arc::new(Shared {
-                store: self.store,
-                keys: self.keys,
-                lifetimes: self.lifetimes,
-                issuer: self.issuer,
-                audience: self.audience,
-                client_id: self.client_id,
-                access_lifetime,
-            }),
-        })
     }
 }

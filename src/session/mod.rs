@@ -5,17 +5,29 @@
 //! it by construction, and one minted from data older than the revocation is never signed. Its
 //! keys come from a [`KeyRing`], which lives in a directory and never in the database.
 //!
+//! A login begins a *session*, one on each device. Its refresh tokens say which session they are of
+//! and count: nothing in the database is secret, a forged one is refused without a query, and the
+//! answer to a refresh can be given again if it was lost. The access token says what the claims
+//! were at the last refresh.
+//!
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
+mod builder;
+mod devices;
 mod grant;
 mod issuer;
 mod key_files;
 mod key_ring;
+mod refresh;
 mod refresh_token;
 mod ring;
 mod rotation;
+mod tokens;
 
-pub use grant::{AccessToken, Grant};
-pub use issuer::{Issuer, IssuerBuilder};
+pub use builder::IssuerBuilder;
+pub use grant::Grant;
+pub use issuer::Issuer;
 pub use key_ring::KeyRing;
+pub use refresh::Reuse;
 pub use refresh_token::RefreshToken;
+pub use tokens::{AccessToken, TokenPair};

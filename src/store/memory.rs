@@ -8,13 +8,13 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Audit, Changes, Entry, EpochStore, Mint, MintFor, Minted, RequestId, Requested, Revocation,
-    StatementCounts, StoreId, Ticket, Watch,
-    order::{Session, may_mint, next_cut_off},
+    Audit, Changes, Entry, EpochStore, MAX_LISTED, Mint, MintFor, Minted, RequestId, Requested,
+    Revocation, Session, SessionFilter, StatementCounts, StoreId, Ticket, Watch,
+    order::{SessionRow, Snapshot, Verdict, next_cut_off, verdict},
 };
 use crate::{
     clock::Clock,
-    cutoff::{CutOff, Receipt, Stamp, StoreTime},
+    cutoff::{CutOff, Demand, Receipt, Stamp, StoreTime},
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
     scope::{Id, Scope},
@@ -41,7 +41,7 @@ struct State {
     entries: HashMap<Scope, Row>,
     pending: Vec<(RequestId, Revocation)>,
     sealed: HashMap<RequestId, StoreTime>,
-    sessions: HashMap<Id, Session>,
+    sessions: HashMap<Id, SessionRow>,
     audit: Vec<(Scope, StoreTime, Audit)>,
 }
 
@@ -130,7 +130,7 @@ impl State {
     }
 
     /// The cut-offs the guard of `session` is held against.
-    fn guarded(&self, sid: &Id, session: &Session) -> CutOff {
+    fn guarded(&self, sid: &Id, session: &SessionRow) -> CutOff {
         let groups = session.groups.iter().cloned().map(Scope::Group);
         let own = [Scope::Everyone, Scope::User(session.user.clone()), Scope::Session(sid.clone())];
         self.cut_off(&groups.chain(own).collect::<Vec<_>>())
@@ -139,17 +139,46 @@ impl State {
     fn seal(&mut self, revocation: &Revocation, clock: &Clock) -> Result<StoreTime, Error> {
         let cut_off = next_cut_off(self.newest, clock.now().wall)?;
         let spared = revocation.spared.as_ref().filter(|sid| {
-            let alive = |session: &Session| session.stands(self.guarded(sid, session));
+            let alive = |session: &SessionRow| session.stands(self.guarded(sid, session));
             self.sessions.get(*sid).is_some_and(alive)
         });
         if let Some(session) = spared.and_then(|sid| self.sessions.get_mut(sid)) {
-            session.last_stamp = session.last_stamp.max(Stamp::after(cut_off));
+            session.spare(cut_off);
         }
         let row = self.entries.entry(revocation.scope.clone()).or_default();
         row.cut_off = row.cut_off.join(CutOff::at(cut_off, revocation.demand));
         row.changed_at = cut_off;
         self.newest = cut_off;
         Ok(cut_off)
+    }
+
+    /// Mints, or says why not.
+    fn mint(&mut self, mint: &Mint, clock: &Clock) -> Result<Result<Minted, Error>, Error> {
+        let now = clock.now().wall;
+        let stamp = Stamp::after(self.newest);
+        let asked = self.cut_off(&mint.scopes());
+        if mint.session == MintFor::Login && self.sessions.contains_key(&mint.sid) {
+            return Err(Error::new(ErrorKind::Store, "there is such a session"));
+        }
+        let before = self.sessions.get(&mint.sid);
+        let guarded = before.map_or(asked, |session| asked.join(self.guarded(&mint.sid, session)));
+        let snapshot = Snapshot { newest: self.newest, guarded, asked, now };
+        match verdict(mint, before, snapshot) {
+            Verdict::Refuse(kind) => Ok(Err(kind.into())),
+            Verdict::Theft => {
+                let revocation = Revocation::new(Scope::Session(mint.sid.clone()), Demand::Login);
+                let receipt = Receipt::new(self.seal(&revocation, clock)?);
+                Ok(Err(ErrorKind::RefreshTokenReused(receipt).into()))
+            }
+            Verdict::Mint => Ok(Ok(match self.sessions.get_mut(&mint.sid) {
+                Some(session) => session.go_on(mint, stamp, now),
+                None => {
+                    let (session, minted) = SessionRow::begin(mint, stamp, now);
+                    self.sessions.insert(mint.sid.clone(), session);
+                    minted
+                }
+            })),
+        }
     }
 
     fn seal_pending(&mut self, clock: &Clock) -> Result<(), Error> {
@@ -207,30 +236,43 @@ impl EpochStore for MemoryStore {
     }
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
+        // A refusal is an answer here: the end of a stolen session is committed with it.
+        self.transaction(|state, clock| state.mint(mint, clock))?
+    }
+
+    async fn sessions(
+        &self,
+        filter: &SessionFilter,
+        lifetimes: Lifetimes,
+    ) -> Result<Vec<Session>, Error> {
         self.transaction(|state, clock| {
-            let issued_at = clock.now().wall;
-            let stamp = Stamp::after(state.newest);
-            let asked = state.cut_off(&mint.scopes());
-            let before = match mint.session {
-                MintFor::Login => None,
-                MintFor::Refresh => state.sessions.get(&mint.sid).cloned(),
+            let now = clock.now().wall;
+            let asked = |sid: &Id, row: &SessionRow| match filter {
+                SessionFilter::Id(id) => sid == id,
+                SessionFilter::User(user) => row.user == *user,
+                SessionFilter::RefreshedWithin(time) => now < row.refreshed_at + *time,
             };
-            let guarded = before
-                .as_ref()
-                .map_or(asked, |session| asked.join(state.guarded(&mint.sid, session)));
-            may_mint(mint, before.as_ref(), guarded, asked, issued_at)?;
-            if mint.session == MintFor::Login && state.sessions.contains_key(&mint.sid) {
-                return Err(Error::new(ErrorKind::Store, "there is such a session"));
-            }
-            let session = Session {
-                user: mint.user.clone(),
-                groups: mint.groups.clone(),
-                began: before.as_ref().map_or(issued_at, |session| session.began),
-                last_stamp: before.map_or(stamp, |session| session.last_stamp.max(stamp)),
+            let alive = |sid: &Id, row: &SessionRow| {
+                row.stands(state.guarded(sid, row))
+                    && !lifetimes.is_over(row.began, row.refreshed_at, now)
             };
-            let session_began = session.began;
-            state.sessions.insert(mint.sid.clone(), session);
-            Ok(Minted { stamp, issued_at, session_began })
+            let mut sessions: Vec<Session> = state
+                .sessions
+                .iter()
+                .filter(|(sid, row)| asked(sid, row) && alive(sid, row))
+                .map(|(sid, row)| Session {
+                    id: sid.clone(),
+                    user: row.user.clone(),
+                    device: row.device.clone(),
+                    created_at: row.began,
+                    last_refresh_at: row.refreshed_at,
+                })
+                .collect();
+            sessions.sort_by(|one, other| {
+                other.last_refresh_at.cmp(&one.last_refresh_at).then(one.id.cmp(&other.id))
+            });
+            sessions.truncate(MAX_LISTED);
+            Ok(sessions)
         })
     }
 
@@ -248,7 +290,9 @@ impl EpochStore for MemoryStore {
         self.transaction(|state, clock| {
             let now = clock.now().wall;
             let (reissue, login) = lifetimes.horizons(now);
-            state.sessions.retain(|_, session| now < session.began + lifetimes.session());
+            state
+                .sessions
+                .retain(|_, session| !lifetimes.is_over(session.began, session.refreshed_at, now));
             state.sealed.retain(|_, sealed| *sealed >= login);
             let outlived = state
                 .entries

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Device;
 use crate::{
     cutoff::{Stamp, StoreTime},
     lifetimes::Lifetimes,
@@ -28,7 +29,7 @@ impl Ticket {
     }
 }
 
-/// A token to be minted.
+/// A pair of tokens to be minted.
 #[derive(Clone, Debug)]
 pub struct Mint {
     /// Taken before anything was read.
@@ -39,8 +40,10 @@ pub struct Mint {
     pub sid: Id,
     /// The user.
     pub user: Id,
-    /// The groups the token will carry.
+    /// The groups the access token will carry.
     pub groups: Vec<Id>,
+    /// The device, as far as it is known; at a refresh, what has changed.
+    pub device: Device,
     /// The longest lives, for the end of a session.
     pub lifetimes: Lifetimes,
 }
@@ -59,13 +62,24 @@ impl Mint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MintFor {
-    /// A new session is written.
+    /// A new session is written. Its first refresh token has the counter 0.
     Login,
-    /// The session must be there and alive.
-    Refresh,
+    /// The session must be there and alive, and the refresh token with `counter` is presented.
+    ///
+    /// The current one is spent. One that was spent already gets the *same* successor again, as
+    /// long as that is unused or `grace` has not passed since it was first spent; after that
+    /// somebody has a copy, and the session and its access tokens are revoked.
+    Refresh {
+        /// The counter of the refresh token.
+        counter: u64,
+        /// How long a spent token is no sign of a theft.
+        grace: Duration,
+    },
+    /// The session must be there and alive. Its current refresh token is handed out again.
+    Reissue,
 }
 
-/// A token may be signed with this.
+/// Tokens may be signed with this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Minted {
     /// The issue stamp, for the claim `rvs`.
@@ -74,4 +88,9 @@ pub struct Minted {
     pub issued_at: Duration,
     /// When the session began, since 1970.
     pub session_began: Duration,
+    /// The counter of the refresh token.
+    pub counter: u64,
+    /// When the refresh token with that counter was first handed out, by the store's clock since
+    /// 1970; for a [`Reissue`](MintFor::Reissue), now.
+    pub counted_at: Duration,
 }

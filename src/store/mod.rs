@@ -12,6 +12,9 @@
 //! - **Ticket**: `newest`, noted before the password or the claims are read. A cut-off above it at
 //!   the mint means that what was read may be older than the revocation.
 //! - **Guard**: a session whose last stamp is at or below a `login_before` of its scopes is over.
+//! - **Count**: the refresh tokens of a session differ by a counter. The current one is spent by
+//!   the statement that mints; one that comes back long after is a theft, and ends the session in
+//!   a transaction that commits although the refresh is refused.
 //! - **Request**: a revocation inside the caller's transaction is written unsealed, and sealed by
 //!   whoever meets it first after the commit: the revoker, a mint, a ticket or a poll.
 //!
@@ -21,6 +24,7 @@ mod memory;
 mod mint;
 mod order;
 mod revocation;
+mod session;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;
@@ -29,7 +33,8 @@ mod traits;
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
 pub use mint::{Mint, MintFor, Minted, Ticket};
 pub use revocation::{Audit, Entry, RequestId, Requested, Revocation};
+pub use session::{Device, MAX_DEVICE_TEXT, Session, SessionFilter};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteWatch};
 pub use statements::StatementCounts;
-pub use traits::{Changes, EpochStore, StoreId, Watch};
+pub use traits::{Changes, EpochStore, MAX_LISTED, StoreId, Watch};

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::mint::{Mint, MintFor};
+use super::{
+    Device,
+    mint::{Mint, MintFor, Minted},
+};
 use crate::{
     clock::as_micros,
     cutoff::{CutOff, Demand, Stamp, StoreTime, revoked},
@@ -17,17 +20,80 @@ pub(super) fn next_cut_off(newest: StoreTime, db_clock: Duration) -> Result<Stor
     Ok(next.max(StoreTime::from_micros(as_micros(db_clock))))
 }
 
-/// A session's row, as far as minting needs it.
+/// A session's row.
 #[derive(Clone, Debug)]
-pub(super) struct Session {
+pub(super) struct SessionRow {
     pub(super) user: Id,
     /// The groups of its last token.
     pub(super) groups: Vec<Id>,
     pub(super) began: Duration,
+    pub(super) refreshed_at: Duration,
     pub(super) last_stamp: Stamp,
+    pub(super) family: Family,
+    pub(super) device: Device,
 }
 
-impl Session {
+/// The refresh tokens of a session. They differ by a counter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Family {
+    /// That of the current one.
+    pub(super) counter: u64,
+    /// Those below are void: no copy of them is any use, and none is a sign of a theft.
+    pub(super) void_below: u64,
+    /// When the ones before the current one were spent, newest first.
+    pub(super) spent: Vec<Duration>,
+}
+
+/// What presenting a refresh token means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presented {
+    /// It is spent now.
+    Current,
+    /// It was spent, for the first time at this moment, and gets its successor again.
+    Again(Duration),
+    /// It was made void, or never handed out by the store as it is now.
+    Invalid,
+    /// It was spent, its successor too, and the grace time is over: somebody has a copy.
+    Reused,
+}
+
+impl Family {
+    /// How many moments of spending are kept within a grace time. Whoever refreshes more often
+    /// than that may see a false alarm.
+    pub(super) const REMEMBERED: usize = 100;
+
+    pub(super) fn presented(&self, counter: u64, grace: Duration, now: Duration) -> Presented {
+        if counter < self.void_below || counter > self.counter {
+            return Presented::Invalid;
+        }
+        let Some(successors) = self.counter.checked_sub(counter + 1) else {
+            return Presented::Current;
+        };
+        let spent = usize::try_from(successors).ok().and_then(|index| self.spent.get(index));
+        match spent {
+            // Its successor is the current one, and unused.
+            Some(&spent) if successors == 0 || now < spent + grace => Presented::Again(spent),
+            _ => Presented::Reused,
+        }
+    }
+
+    /// The current one is spent at `now`, and the next one is current.
+    pub(super) fn spend(&mut self, grace: Duration, now: Duration) {
+        self.counter += 1;
+        self.spent.retain(|spent| now < *spent + grace);
+        self.spent.insert(0, now);
+        self.spent.truncate(Self::REMEMBERED);
+    }
+
+    /// All so far are void.
+    pub(super) fn void(&mut self) {
+        self.counter += 1;
+        self.void_below = self.counter;
+        self.spent.clear();
+    }
+}
+
+impl SessionRow {
     /// The guard: whether no `login_before` of its scopes reaches its last stamp.
     ///
     /// `cut_offs` joins those of everyone, the user, the session, the groups of its last token
@@ -35,35 +101,169 @@ impl Session {
     pub(super) fn stands(&self, cut_offs: CutOff) -> bool {
         !revoked(self.last_stamp, cut_offs.login_before)
     }
+
+    /// "All others but me" spares this one: it has seen the revocation, and whoever holds one of
+    /// its refresh tokens from before does not.
+    pub(super) fn spare(&mut self, cut_off: StoreTime) {
+        self.last_stamp = self.last_stamp.max(Stamp::after(cut_off));
+        self.family.void();
+    }
+
+    /// The row of a new session.
+    pub(super) fn begin(mint: &Mint, stamp: Stamp, now: Duration) -> (Self, Minted) {
+        let row = Self {
+            user: mint.user.clone(),
+            groups: mint.groups.clone(),
+            began: now,
+            refreshed_at: now,
+            last_stamp: stamp,
+            family: Family::default(),
+            device: mint.device.clone(),
+        };
+        let minted =
+            Minted { stamp, issued_at: now, session_began: now, counter: 0, counted_at: now };
+        (row, minted)
+    }
+
+    /// Goes on with `stamp`, once [`verdict`] has allowed it.
+    pub(super) fn go_on(&mut self, mint: &Mint, stamp: Stamp, now: Duration) -> Minted {
+        let (counter, counted_at) = match mint.session {
+            MintFor::Refresh { counter, grace } => {
+                match self.family.presented(counter, grace, now) {
+                    // Handed out for the second time: the deadline stays where it is.
+                    Presented::Again(spent) => (counter + 1, spent),
+                    _ => {
+                        self.family.spend(grace, now);
+                        self.refreshed_at = now;
+                        (self.family.counter, now)
+                    }
+                }
+            }
+            _ => {
+                self.refreshed_at = now;
+                (self.family.counter, now)
+            }
+        };
+        self.groups.clone_from(&mint.groups);
+        self.last_stamp = self.last_stamp.max(stamp);
+        self.device.update(&mint.device);
+        Minted { stamp, issued_at: now, session_began: self.began, counter, counted_at }
+    }
 }
 
-/// Whether the token may be minted. `session` is the row of a refresh, `guarded` joins the
-/// cut-offs the guard is held against, `asked` those of the scopes the token will have.
-pub(super) fn may_mint(
-    mint: &Mint,
-    session: Option<&Session>,
-    guarded: CutOff,
-    asked: CutOff,
-    db_clock: Duration,
-) -> Result<(), Error> {
-    let stale = asked.demand(mint.ticket.stamp());
-    match mint.session {
+/// Whether tokens may be minted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Mint,
+    Refuse(ErrorKind),
+    /// A refresh token came back that was spent long ago: the session is to be revoked.
+    Theft,
+}
+
+/// What the cut-offs say, in the snapshot of the mint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Snapshot {
+    pub(super) newest: StoreTime,
+    /// Joins the cut-offs that the guard is held against.
+    pub(super) guarded: CutOff,
+    /// Joins those of the scopes that the token will have.
+    pub(super) asked: CutOff,
+    /// The database's clock.
+    pub(super) now: Duration,
+}
+
+/// Whether `mint` may be done. `session` is the row of a session that goes on.
+pub(super) fn verdict(mint: &Mint, session: Option<&SessionRow>, snapshot: Snapshot) -> Verdict {
+    let Snapshot { newest, guarded, asked, now } = snapshot;
+    // Taken from a copy in memory that remembers more than a database restored from a backup: it
+    // says nothing about what was revoked here since.
+    let premature = mint.ticket.stamp() > Stamp::after(newest);
+    let demand = asked.demand(mint.ticket.stamp()).or(premature.then_some(Demand::Refresh));
+    let stale = demand.map(ErrorKind::RevokedMeanwhile);
+    if mint.session == MintFor::Login {
         // A password that was read before a revocation may be the old one.
-        MintFor::Login => match stale {
-            Some(demand) => Err(ErrorKind::RevokedMeanwhile(demand).into()),
-            None => Ok(()),
-        },
-        MintFor::Refresh => {
-            let session = session.ok_or(ErrorKind::SessionEnded)?;
-            let over = session.user != mint.user
-                || !session.stands(guarded)
-                || db_clock >= session.began + mint.lifetimes.session();
-            if over {
-                return Err(ErrorKind::SessionEnded.into());
-            }
-            // The guard has spoken for the session: only the claims can be too old, whatever the
-            // revocation demands of others.
-            stale.map_or(Ok(()), |_| Err(ErrorKind::RevokedMeanwhile(Demand::Refresh).into()))
+        return stale.map_or(Verdict::Mint, Verdict::Refuse);
+    }
+    let ended = Verdict::Refuse(ErrorKind::SessionEnded);
+    let Some(session) = session else { return ended };
+    let over = mint.lifetimes.is_over(session.began, session.refreshed_at, now);
+    // First: a session that is over cannot be stolen any more.
+    if session.user != mint.user || over || !session.stands(guarded) {
+        return ended;
+    }
+    if let MintFor::Refresh { counter, grace } = mint.session {
+        match session.family.presented(counter, grace, now) {
+            Presented::Current | Presented::Again(_) => {}
+            Presented::Invalid => return Verdict::Refuse(ErrorKind::RefreshTokenInvalid),
+            Presented::Reused => return Verdict::Theft,
         }
+    }
+    // The guard has spoken for the session: only the claims can be too old, whatever the
+    // revocation demands of others.
+    match stale {
+        Some(_) => Verdict::Refuse(ErrorKind::RevokedMeanwhile(Demand::Refresh)),
+        None => Verdict::Mint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(10);
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_spent_token_gets_its_successor_while_that_is_unused_or_within_the_grace_time() {
+        let mut family = Family::default();
+        assert_eq!(family.presented(0, GRACE, at(100)), Presented::Current);
+        family.spend(GRACE, at(100));
+        // However late: nobody has used the successor.
+        for now in [100, 105, 9_999] {
+            assert_eq!(family.presented(0, GRACE, at(now)), Presented::Again(at(100)));
+        }
+        family.spend(GRACE, at(104));
+        assert_eq!(family.presented(0, GRACE, at(109)), Presented::Again(at(100)));
+        assert_eq!(family.presented(0, GRACE, at(110)), Presented::Reused);
+        assert_eq!(family.presented(1, GRACE, at(9_999)), Presented::Again(at(104)));
+        assert_eq!(family.presented(2, GRACE, at(9_999)), Presented::Current);
+        assert_eq!(family.presented(3, GRACE, at(100)), Presented::Invalid);
+        assert_eq!(family.presented(u64::MAX, GRACE, at(100)), Presented::Invalid);
+    }
+
+    #[test]
+    fn what_was_made_void_is_invalid_and_no_theft() {
+        let mut family = Family::default();
+        family.spend(GRACE, at(100));
+        family.void();
+        for counter in [0, 1] {
+            assert_eq!(family.presented(counter, GRACE, at(100)), Presented::Invalid);
+        }
+        assert_eq!(family.presented(2, GRACE, at(9_999)), Presented::Current);
+        family.spend(GRACE, at(101));
+        family.spend(GRACE, at(102));
+        assert_eq!(family.presented(2, GRACE, at(9_999)), Presented::Reused);
+        assert_eq!(family.presented(1, GRACE, at(9_999)), Presented::Invalid);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut family = Family::default();
+        for second in 0..1_000 {
+            family.spend(GRACE, at(second));
+            assert!(family.spent.len() <= 10);
+        }
+        for _ in 0..1_000 {
+            family.spend(GRACE, at(1_000));
+        }
+        assert_eq!(family.spent.len(), Family::REMEMBERED);
+        assert_eq!(
+            family.presented(family.counter - 100, GRACE, at(1_001)),
+            Presented::Again(at(1_000))
+        );
+        assert_eq!(family.presented(family.counter - 101, GRACE, at(1_001)), Presented::Reused);
     }
 }

@@ -3,7 +3,8 @@
 use std::{future::Future, time::Duration};
 
 use super::{
-    Audit, Entry, Mint, Minted, RequestId, Requested, Revocation, StatementCounts, Ticket,
+    Audit, Entry, Mint, Minted, RequestId, Requested, Revocation, Session, SessionFilter,
+    StatementCounts, Ticket,
 };
 use crate::{
     cutoff::{CutOff, Receipt, StoreTime},
@@ -11,6 +12,9 @@ use crate::{
     lifetimes::Lifetimes,
     scope::Scope,
 };
+
+/// The most sessions that one answer tells of.
+pub const MAX_LISTED: usize = 1_000;
 
 /// A database that keeps revocations and sessions.
 ///
@@ -74,9 +78,27 @@ pub trait EpochStore: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::RevokedMeanwhile`](crate::error::ErrorKind::RevokedMeanwhile) or
-    /// [`ErrorKind::SessionEnded`](crate::error::ErrorKind::SessionEnded), or the store's failure.
+    /// [`ErrorKind::RevokedMeanwhile`](crate::error::ErrorKind::RevokedMeanwhile),
+    /// [`ErrorKind::SessionEnded`](crate::error::ErrorKind::SessionEnded),
+    /// [`ErrorKind::RefreshTokenInvalid`](crate::error::ErrorKind::RefreshTokenInvalid), or the
+    /// store's failure.
+    ///
+    /// [`ErrorKind::RefreshTokenReused`](crate::error::ErrorKind::RefreshTokenReused): then the
+    /// session is revoked, in a transaction that has committed. It is told once; later on the
+    /// session has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, it completes even if the future is dropped.
     fn mint(&self, mint: &Mint) -> impl Future<Output = Result<Minted, Error>> + Send;
+
+    /// The sessions that `filter` asks for and that are alive by the guard and by `lifetimes`, the
+    /// one refreshed last first, at most [`MAX_LISTED`].
+    fn sessions(
+        &self,
+        filter: &SessionFilter,
+        lifetimes: Lifetimes,
+    ) -> impl Future<Output = Result<Vec<Session>, Error>> + Send;
 
     /// Raises `newest` to at least `newest`: a database restored from a backup has forgotten
     /// cut-offs that instances still hold, and must mint above them. If it rises, the database

@@ -105,7 +105,7 @@ async fn log_in(State(app): State<Passwords>, password: String) -> Result<String
         return Err(UNAUTHORIZED);
     }
     let grant = Grant::new(Id::new("alice").unwrap());
-    Ok(app.issuer.login(ticket, grant).await.unwrap().as_str().to_owned())
+    Ok(app.issuer.login(ticket, grant).await.unwrap().access().as_str().to_owned())
 }
 
 async fn change(State(app): State<Passwords>, caller: Verified, new: String) -> StatusCode {

@@ -40,6 +40,8 @@ impl Instance {
             .issuer("https://login.test")
             .audience("test")
             .client_id("tests")
+            .access_jitter(Duration::ZERO)
+            .epochs(epochs.clone())
             .build()
             .unwrap();
         let rules = issuer.rules().unwrap();
@@ -50,7 +52,8 @@ impl Instance {
 
     pub(crate) async fn login(&self, user: &str, groups: &[&str]) -> Result<AccessToken, Error> {
         let ticket = self.issuer.ticket().await?;
-        self.issuer.login(ticket, grant(user, groups)).await
+        let pair = self.issuer.login(ticket, grant(user, groups)).await?;
+        Ok(pair.access().clone())
     }
 
     pub(crate) async fn revoke(&self, scope: Scope, demand: Demand) -> Receipt {

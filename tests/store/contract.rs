@@ -5,30 +5,13 @@ use std::{future::Future, pin::pin, task::Poll, time::Duration};
 use tower_revocation::{
     Demand,
     cutoff::{CutOff, StoreTime, revoked},
-    error::{Error, ErrorKind},
+    error::ErrorKind,
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{Audit, EpochStore, MintFor, Revocation, Watch},
 };
 
-use crate::harness::{Harness, START, user};
-
-macro_rules! contract {
-    ($($name:ident),* $(,)?) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name::<crate::harness::Memory>().await;
-            })*
-        }
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                super::$name::<crate::harness::Sqlite>().await;
-            })*
-        }
-    };
-}
+use crate::harness::{Harness, START, cut_off, kind, newest, user};
 
 contract! {
     cut_offs_are_unique_and_rise_when_the_clock_stands_or_steps_back,
@@ -63,23 +46,6 @@ contract! {
     a_revoke_whose_client_went_away_completes,
     concurrent_revocations_lose_none,
     a_change_is_hinted,
-}
-
-fn kind(result: Result<impl Sized, Error>) -> Option<ErrorKind> {
-    result.err().map(|error| error.kind())
-}
-
-async fn cut_off<H: Harness>(harness: &H, scope: &Scope) -> CutOff {
-    let changes = harness.store().watch().await.unwrap().load().await.unwrap();
-    changes
-        .entries
-        .into_iter()
-        .find(|entry| entry.scope == *scope)
-        .map_or(CutOff::NONE, |entry| entry.cut_off)
-}
-
-async fn newest<H: Harness>(harness: &H) -> StoreTime {
-    harness.store().watch().await.unwrap().load().await.unwrap().head
 }
 
 async fn cut_offs_are_unique_and_rise_when_the_clock_stands_or_steps_back<H: Harness>() {
@@ -158,13 +124,13 @@ async fn a_refresh_is_guarded_by_every_scope_of_the_session<H: Harness>() {
     ] {
         let (sid, _) = harness.login("alice", &["before"]).await;
         harness.store().revoke(Revocation::new(scope.clone(), Demand::Login)).await.unwrap();
-        let refreshed = kind(harness.refresh(&sid, "alice", &["now"]).await);
+        let refreshed = kind(harness.reissue(&sid, "alice", &["now"]).await);
         assert_eq!(refreshed, ends.then_some(ErrorKind::SessionEnded), "{scope:?}");
     }
     let (sid, _) = harness.login("alice", &[]).await;
     let scope = Scope::session(sid.as_str()).unwrap();
     harness.store().revoke(Revocation::new(scope, Demand::Login)).await.unwrap();
-    let refreshed = harness.refresh(&sid, "alice", &[]).await;
+    let refreshed = harness.reissue(&sid, "alice", &[]).await;
     assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
 }
 
@@ -174,7 +140,7 @@ async fn a_refresh_survives_revocations_that_demand_a_refresh<H: Harness>() {
     harness.store().revoke(Revocation::new(user("alice"), Demand::Refresh)).await.unwrap();
     let cut_off = cut_off(&harness, &user("alice")).await;
     assert_eq!(cut_off.demand(first.stamp), Some(Demand::Refresh));
-    let second = harness.refresh(&sid, "alice", &["staff"]).await.unwrap();
+    let second = harness.reissue(&sid, "alice", &["staff"]).await.unwrap();
     assert_eq!(cut_off.demand(second.stamp), None);
     assert_eq!(second.session_began, first.session_began);
 }
@@ -184,30 +150,37 @@ async fn a_refresh_with_an_old_ticket_reads_again<H: Harness>() {
     let (sid, _) = harness.login("alice", &[]).await;
     let ticket = harness.store().ticket().await.unwrap();
     harness.store().revoke(Revocation::new(user("alice"), Demand::Refresh)).await.unwrap();
-    let late = harness.mint(ticket, MintFor::Refresh, &sid, "alice", &[]).await;
+    let late = harness.mint(ticket, MintFor::Reissue, &sid, "alice", &[]).await;
     assert_eq!(kind(late), Some(ErrorKind::RevokedMeanwhile(Demand::Refresh)));
 }
 
 async fn a_refresh_of_an_unknown_session_is_refused<H: Harness>() {
     let harness = H::new().await;
-    let refreshed = harness.refresh(&Id::random(), "alice", &[]).await;
+    let refreshed = harness.reissue(&Id::random(), "alice", &[]).await;
     assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
 }
 
 async fn a_refresh_of_another_users_session_is_refused<H: Harness>() {
     let harness = H::new().await;
     let (sid, _) = harness.login("alice", &[]).await;
-    let refreshed = harness.refresh(&sid, "bob", &[]).await;
+    let refreshed = harness.reissue(&sid, "bob", &[]).await;
     assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
 }
 
 async fn a_session_ends_with_its_longest_life<H: Harness>() {
     let harness = H::new().await;
     let (sid, _) = harness.login("alice", &[]).await;
-    harness.clock().advance(Lifetimes::default().session() - Duration::from_secs(1));
-    assert!(harness.refresh(&sid, "alice", &[]).await.is_ok());
+    // Never idle for long.
+    let steps = 15;
+    let step = Lifetimes::default().session() / steps;
+    for _ in 1..steps {
+        harness.clock().advance(step);
+        assert!(harness.reissue(&sid, "alice", &[]).await.is_ok());
+    }
+    harness.clock().advance(step - Duration::from_secs(1));
+    assert!(harness.reissue(&sid, "alice", &[]).await.is_ok());
     harness.clock().advance(Duration::from_secs(1));
-    let refreshed = harness.refresh(&sid, "alice", &[]).await;
+    let refreshed = harness.reissue(&sid, "alice", &[]).await;
     assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
 }
 
@@ -268,16 +241,16 @@ async fn others_but_me_spares_the_living_caller<H: Harness>() {
     assert!(revoked(newer_token.stamp, cut_off));
     // And again: the session's last stamp does not sink.
     for _ in 0..2 {
-        let next = harness.refresh(&me, "alice", &[]).await.unwrap();
+        let next = harness.reissue(&me, "alice", &[]).await.unwrap();
         assert!(!revoked(next.stamp, cut_off));
     }
     for dead in [other, newer] {
-        let refreshed = harness.refresh(&dead, "alice", &[]).await;
+        let refreshed = harness.reissue(&dead, "alice", &[]).await;
         assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
     }
     // Spared once, not for ever.
     harness.store().revoke(Revocation::new(user("alice"), Demand::Login)).await.unwrap();
-    let refreshed = harness.refresh(&me, "alice", &[]).await;
+    let refreshed = harness.reissue(&me, "alice", &[]).await;
     assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
 }
 
@@ -288,7 +261,7 @@ async fn others_but_me_revives_no_dead_caller<H: Harness>() {
     harness.store().revoke(Revocation::new(mine, Demand::Login)).await.unwrap();
     let others = Revocation::new(user("alice"), Demand::Login).sparing(me.clone());
     harness.store().revoke(others).await.unwrap();
-    let refreshed = harness.refresh(&me, "alice", &[]).await;
+    let refreshed = harness.reissue(&me, "alice", &[]).await;
     assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
 }
 
@@ -367,7 +340,7 @@ async fn clearing_is_told_and_lets_sessions_live<H: Harness>() {
     assert_eq!(told.entries.len(), 1);
     assert_eq!(told.entries[0].cleared_at, receipt.revoked_before());
     assert_eq!(told.entries[0].cut_off, CutOff::NONE);
-    assert!(harness.refresh(&sid, "alice", &[]).await.is_ok());
+    assert!(harness.reissue(&sid, "alice", &[]).await.is_ok());
 }
 
 async fn purging_drops_what_has_outlived_all_it_covers<H: Harness>() {
@@ -397,7 +370,7 @@ async fn purging_never_revives_under_a_clock_that_jumped<H: Harness>() {
     harness.clock().set_wall(START);
     let floor = harness.store().watch().await.unwrap().load().await.unwrap().floor;
     assert_eq!(floor.demand(token.stamp), Some(Demand::Login));
-    let refreshed = harness.refresh(&sid, "alice", &[]).await;
+    let refreshed = harness.reissue(&sid, "alice", &[]).await;
     assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
     let (_, fresh) = harness.login("alice", &[]).await;
     assert_eq!(floor.demand(fresh.stamp), None);
@@ -429,7 +402,7 @@ async fn clearing_everyone_revives_nothing_that_was_purged<H: Harness>() {
     harness.store().clear(&Scope::Everyone, audit).await.unwrap();
     let floor = harness.store().watch().await.unwrap().load().await.unwrap().floor;
     assert_eq!(floor.demand(token.stamp), Some(Demand::Login));
-    let refreshed = harness.refresh(&sid, "alice", &[]).await;
+    let refreshed = harness.reissue(&sid, "alice", &[]).await;
     assert_eq!(kind(refreshed), Some(ErrorKind::SessionEnded));
 }
 
@@ -439,7 +412,7 @@ async fn a_login_cannot_take_the_id_of_another_session<H: Harness>() {
     let ticket = harness.store().ticket().await.unwrap();
     let stolen = harness.mint(ticket, MintFor::Login, &sid, "bob", &[]).await;
     assert_eq!(kind(stolen), Some(ErrorKind::Store));
-    assert!(harness.refresh(&sid, "alice", &[]).await.is_ok());
+    assert!(harness.reissue(&sid, "alice", &[]).await.is_ok());
 }
 
 async fn advancing_raises_and_never_lowers<H: Harness>() {

@@ -6,16 +6,21 @@ use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tower_revocation::{
     clock::{Clock, ManualClock},
-    error::Error,
+    cutoff::{CutOff, StoreTime},
+    error::{Error, ErrorKind},
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        EpochStore, MemoryStore, Mint, MintFor, Minted, Requested, Revocation, SqliteStore, Ticket,
+        Device, EpochStore, MemoryStore, Mint, MintFor, Minted, Requested, Revocation, SqliteStore,
+        Ticket, Watch,
     },
 };
 
 /// When the manual clocks of these tests start.
 pub const START: Duration = Duration::from_secs(1_800_000_000);
+
+/// For how long a spent refresh token is no sign of a theft in these tests.
+pub const GRACE: Duration = Duration::from_secs(10);
 
 pub trait Harness: Sized {
     type Store: EpochStore;
@@ -36,9 +41,17 @@ pub trait Harness: Sized {
         (sid, minted)
     }
 
-    async fn refresh(&self, sid: &Id, user: &str, groups: &[&str]) -> Result<Minted, Error> {
+    /// Another pair of tokens, without a refresh token.
+    async fn reissue(&self, sid: &Id, user: &str, groups: &[&str]) -> Result<Minted, Error> {
         let ticket = self.store().ticket().await?;
-        self.mint(ticket, MintFor::Refresh, sid, user, groups).await
+        self.mint(ticket, MintFor::Reissue, sid, user, groups).await
+    }
+
+    /// Another pair of tokens for alice, for the refresh token with `counter`.
+    async fn refresh(&self, sid: &Id, counter: u64) -> Result<Minted, Error> {
+        let ticket = self.store().ticket().await?;
+        let session = MintFor::Refresh { counter, grace: GRACE };
+        self.mint(ticket, session, sid, "alice", &[]).await
     }
 
     async fn mint(
@@ -55,6 +68,7 @@ pub trait Harness: Sized {
             sid: sid.clone(),
             user: Id::new(user).unwrap(),
             groups: groups.iter().map(|group| Id::new(group).unwrap()).collect(),
+            device: Device::new(),
             lifetimes: Lifetimes::default(),
         };
         self.store().mint(&mint).await
@@ -145,4 +159,21 @@ impl Harness for Sqlite {
 
 pub fn user(sub: &str) -> Scope {
     Scope::user(sub).unwrap()
+}
+
+pub fn kind(result: Result<impl Sized, Error>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind())
+}
+
+pub async fn cut_off<H: Harness>(harness: &H, scope: &Scope) -> CutOff {
+    let changes = harness.store().watch().await.unwrap().load().await.unwrap();
+    changes
+        .entries
+        .into_iter()
+        .find(|entry| entry.scope == *scope)
+        .map_or(CutOff::NONE, |entry| entry.cut_off)
+}
+
+pub async fn newest<H: Harness>(harness: &H) -> StoreTime {
+    harness.store().watch().await.unwrap().load().await.unwrap().head
 }

@@ -12,7 +12,7 @@ use tower_revocation::{
     store::{EpochStore, MintFor, Revocation, SqliteStore, Watch},
 };
 
-use crate::harness::{Harness, Sqlite, user};
+use crate::harness::{GRACE, Harness, Sqlite, user};
 
 async fn reopen(harness: &Sqlite) -> Result<SqliteStore, ErrorKind> {
     SqliteStore::connect(harness.options(), Clock::system()).await.map_err(|error| error.kind())
@@ -278,4 +278,18 @@ async fn clearing_is_written_to_the_audit() {
     assert_eq!((scope.as_str(), subject.as_str()), ("user", "alice"));
     assert_eq!(u64::try_from(before).ok(), Some(receipt.revoked_before().as_micros()));
     assert_eq!((by.as_str(), reason.as_str()), ("bob", "by mistake"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_is_one_statement_and_so_is_the_same_again() {
+    let harness = Sqlite::new().await;
+    let groups = ["staff", "admin"];
+    let (sid, _) = harness.login("alice", &groups).await;
+    let ticket = harness.store.ticket().await.unwrap();
+    for counter in [0, 1, 2, 2, 1] {
+        let session = MintFor::Refresh { counter, grace: GRACE };
+        let before = harness.store.statements().session;
+        harness.mint(ticket, session, &sid, "alice", &groups).await.unwrap();
+        assert_eq!(harness.store.statements().session - before, 1, "{counter}");
+    }
 }

@@ -127,7 +127,7 @@ async fn tokens(
         let ticket = issuer.ticket().await?;
         let grant =
             Grant::new(Id::new(&format!("stranger-{user:02}"))?).groups([Id::new("staff")?]);
-        tokens.push(issuer.login(ticket, grant).await?.as_str().to_owned());
+        tokens.push(issuer.login(ticket, grant).await?.access().as_str().to_owned());
     }
     Ok((verifier, tokens))
 }

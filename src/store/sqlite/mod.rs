@@ -8,6 +8,7 @@
 
 mod file;
 mod schema;
+mod session;
 mod store;
 mod transaction;
 mod watch;

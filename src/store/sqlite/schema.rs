@@ -14,8 +14,10 @@ use crate::error::{Error, ErrorKind};
 /// sqlx's own table collides with the application's migrations.
 const MIGRATIONS_TABLE: &str = "revocation_migrations";
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "revocations", include_str!("../migrations/sqlite/1_revocations.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "revocations", include_str!("../migrations/sqlite/1_revocations.sql")),
+    (2, "sessions", include_str!("../migrations/sqlite/2_sessions.sql")),
+];
 
 /// Older versions can corrupt a write-ahead log when it is reset.
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
@@ -83,7 +85,8 @@ async fn check_tables(connection: &mut SqliteConnection) -> Result<(), Error> {
          FROM revocations LIMIT 0",
         "SELECT seq, id, scope, subject, demand, spared, revoked_before, refused \
          FROM revocation_requests LIMIT 0",
-        "SELECT id, user, groups, began, last_stamp FROM revocation_sessions LIMIT 0",
+        "SELECT id, user, groups, began, refreshed_at, last_stamp, counter, void_below, spent, \
+         label, ip, user_agent FROM revocation_sessions LIMIT 0",
         "SELECT cleared_at, scope, subject, reissue_before, login_before, cleared_by, reason \
          FROM revocation_audit LIMIT 0",
     ];

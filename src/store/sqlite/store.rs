@@ -15,6 +15,7 @@ use super::{
     SqliteWatch, failed,
     file::OpenFile,
     schema,
+    session::Refresh,
     transaction::{Writer, store_time},
 };
 use crate::{
@@ -24,7 +25,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        Audit, EpochStore, Mint, Minted, RequestId, Requested, Revocation, StatementCounts, Ticket,
+        Audit, EpochStore, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
+        SessionFilter, StatementCounts, Ticket,
         statements::{Path, Statements},
     },
 };
@@ -128,6 +130,24 @@ impl SqliteStore {
                 shared.revoked.send_replace(());
             }
             done
+        });
+        task.await.map_err(|cause| Error::new(ErrorKind::TaskEnded, cause))?
+    }
+
+    /// Refreshes by one statement, which is its own transaction, if that can decide.
+    ///
+    /// In a task of its own, like [`write`](SqliteStore::write).
+    async fn refresh(&self, refresh: Refresh) -> Result<Option<Minted>, Error> {
+        let shared = self.shared.clone();
+        let task = tokio::spawn(async move {
+            let mut slot = shared.turn().await?;
+            let mut connected = shared.connected(&mut slot).await?;
+            shared.statements.count(Path::Session);
+            let now = shared.clock.now().wall;
+            let minted = refresh.at_once(&mut connected.connection, now).await?;
+            connected.file.check()?;
+            *slot = Some(connected);
+            Ok(minted)
         });
         task.await.map_err(|cause| Error::new(ErrorKind::TaskEnded, cause))?
     }
@@ -280,7 +300,25 @@ impl EpochStore for SqliteStore {
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
         let mint = mint.clone();
+        if let MintFor::Refresh { counter, grace } = mint.session {
+            let refresh = Refresh { mint: mint.clone(), counter, grace };
+            if let Some(minted) = self.refresh(refresh).await? {
+                return Ok(minted);
+            }
+        }
         self.write(Path::Session, |writer| Box::pin(async move { writer.mint(&mint).await })).await
+    }
+
+    async fn sessions(
+        &self,
+        filter: &SessionFilter,
+        lifetimes: Lifetimes,
+    ) -> Result<Vec<Session>, Error> {
+        let filter = filter.clone();
+        self.write(Path::Session, move |writer| {
+            Box::pin(async move { writer.sessions(&filter, lifetimes).await })
+        })
+        .await
     }
 
     async fn advance(&self, newest: StoreTime) -> Result<(), Error> {

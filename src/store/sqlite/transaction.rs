@@ -4,7 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{Row, SqliteConnection, query, sqlite::SqliteRow};
 
-use super::{failed, store::Connected, unsigned};
+use super::{
+    failed,
+    session::{self, session_row},
+    store::Connected,
+    unsigned,
+};
 use crate::{
     clock::{Clock, as_micros},
     cutoff::{CutOff, Demand, Receipt, Stamp, StoreTime},
@@ -12,8 +17,9 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, InvalidId, Scope, UnknownName},
     store::{
-        Audit, Entry, Mint, MintFor, Minted, RequestId, Revocation, StoreId,
-        order::{Session, may_mint, next_cut_off},
+        Audit, Entry, Mint, MintFor, Minted, RequestId, Revocation, Session, SessionFilter,
+        StoreId,
+        order::{SessionRow, Snapshot, Verdict, next_cut_off, verdict},
         statements::{Path, Statements},
     },
     telemetry,
@@ -125,8 +131,8 @@ impl Writer {
     ) -> Result<StoreTime, Error> {
         let cut_off = next_cut_off(self.newest, self.now)?;
         let spared = match spared {
-            Some(sid) if self.is_alive(sid).await? => Some(sid),
-            _ => None,
+            Some(sid) => self.alive(sid).await?.map(|session| (sid, session)),
+            None => None,
         };
         let CutOff { reissue_before, login_before } = CutOff::at(cut_off, demand);
         query(
@@ -145,13 +151,9 @@ impl Writer {
         .execute(self.run())
         .await
         .map_err(failed)?;
-        if let Some(sid) = spared {
-            query("UPDATE revocation_sessions SET last_stamp = max(last_stamp, ?) WHERE id = ?")
-                .bind(as_i64(Stamp::after(cut_off).as_micros()))
-                .bind(sid.as_str())
-                .execute(self.run())
-                .await
-                .map_err(failed)?;
+        if let Some((sid, mut session)) = spared {
+            session.spare(cut_off);
+            session::write(session::GO_ON, sid, &session, self.run()).await?;
         }
         self.newest = cut_off;
         Ok(cut_off)
@@ -251,81 +253,71 @@ impl Writer {
 
     // ---- minting ----
 
-    /// Writes the session and reads the stamp, if ticket and guard allow.
+    /// Writes the session, if ticket, guard and counter allow.
     pub(super) async fn mint(&mut self, mint: &Mint) -> Result<Minted, Error> {
         let before = match mint.session {
             MintFor::Login => None,
-            MintFor::Refresh => self.session(&mint.sid).await?,
+            _ => self.session(&mint.sid).await?,
         };
         let asked = self.cut_off(&mint.scopes()).await?;
         let guarded = match &before {
             Some(session) => asked.join(self.guarded(&mint.sid, session).await?),
             None => asked,
         };
-        may_mint(mint, before.as_ref(), guarded, asked, self.now)?;
+        let snapshot = Snapshot { newest: self.newest, guarded, asked, now: self.now };
+        match verdict(mint, before.as_ref(), snapshot) {
+            Verdict::Mint => {}
+            Verdict::Refuse(kind) => return Err(kind.into()),
+            Verdict::Theft => {
+                let stolen = Scope::Session(mint.sid.clone());
+                let receipt = Receipt::new(self.seal(&stolen, Demand::Login, None).await?);
+                return Err(ErrorKind::RefreshTokenReused(receipt).into());
+            }
+        }
+        // Nobody else moves `newest` as long as this holds the lock.
+        let stamp = Stamp::after(self.newest);
+        match before {
+            Some(mut session) => {
+                let minted = session.go_on(mint, stamp, self.now);
+                session::write(session::GO_ON, &mint.sid, &session, self.run()).await?;
+                Ok(minted)
+            }
+            None => {
+                let (session, minted) = SessionRow::begin(mint, stamp, self.now);
+                session::write(session::BEGIN, &mint.sid, &session, self.run()).await?;
+                Ok(minted)
+            }
+        }
+    }
 
-        let groups: Vec<&str> = mint.groups.iter().map(Id::as_str).collect();
-        let groups =
-            serde_json::to_string(&groups).map_err(|cause| Error::new(ErrorKind::Claims, cause))?;
-        // What was just sealed must be in the row: the statement that writes the session reads
-        // the stamp from there.
-        self.write_newest().await?;
-        let query = match mint.session {
-            MintFor::Login => query(
-                "INSERT INTO revocation_sessions (groups, id, user, began, last_stamp) \
-                 SELECT ?1, ?2, ?3, ?4, newest + 1 FROM revocation_clock \
-                 RETURNING last_stamp, began",
-            ),
-            MintFor::Refresh => query(
-                "UPDATE revocation_sessions \
-                 SET groups = ?1, last_stamp = max(last_stamp, newest + 1) \
-                 FROM revocation_clock WHERE id = ?2 \
-                 RETURNING (SELECT newest + 1 FROM revocation_clock), began",
-            ),
-        };
-        let row = query
-            .bind(groups)
-            .bind(mint.sid.as_str())
-            .bind(mint.user.as_str())
-            .bind(as_i64(as_micros(self.now)))
-            .fetch_one(self.run())
+    /// The living sessions that `filter` asks for.
+    pub(super) async fn sessions(
+        &mut self,
+        filter: &SessionFilter,
+        lifetimes: Lifetimes,
+    ) -> Result<Vec<Session>, Error> {
+        let now = self.now;
+        session::list(filter, lifetimes, now, self.run()).await
+    }
+
+    /// The row of `sid`, if no cut-off has ended it.
+    async fn alive(&mut self, sid: &Id) -> Result<Option<SessionRow>, Error> {
+        let Some(session) = self.session(sid).await? else { return Ok(None) };
+        let cut_offs = self.guarded(sid, &session).await?;
+        Ok(session.stands(cut_offs).then_some(session))
+    }
+
+    async fn session(&mut self, sid: &Id) -> Result<Option<SessionRow>, Error> {
+        let row = query(session::SESSION)
+            .bind(sid.as_str())
+            .fetch_optional(self.run())
             .await
             .map_err(failed)?;
-        Ok(Minted {
-            stamp: Stamp::from_micros(number(&row, 0)?),
-            issued_at: self.now,
-            session_began: Duration::from_micros(number(&row, 1)?),
-        })
-    }
-
-    async fn is_alive(&mut self, sid: &Id) -> Result<bool, Error> {
-        let Some(session) = self.session(sid).await? else { return Ok(false) };
-        let cut_offs = self.guarded(sid, &session).await?;
-        Ok(session.stands(cut_offs))
-    }
-
-    async fn session(&mut self, sid: &Id) -> Result<Option<Session>, Error> {
-        let sql = "SELECT user, groups, began, last_stamp FROM revocation_sessions WHERE id = ?";
-        let row = query(sql).bind(sid.as_str()).fetch_optional(self.run()).await.map_err(failed)?;
-        row.map(|row| {
-            let user: &str = row.try_get(0).map_err(failed)?;
-            let groups: &str = row.try_get(1).map_err(failed)?;
-            let groups: Vec<String> = serde_json::from_str(groups)
-                .map_err(|cause| Error::new(ErrorKind::Corrupt, cause))?;
-            let id =
-                |text: &str| Id::new(text).map_err(|cause| Error::new(ErrorKind::Corrupt, cause));
-            Ok(Session {
-                user: id(user)?,
-                groups: groups.iter().map(|group| id(group)).collect::<Result<_, _>>()?,
-                began: Duration::from_micros(number(&row, 2)?),
-                last_stamp: Stamp::from_micros(number(&row, 3)?),
-            })
-        })
-        .transpose()
+        row.as_ref().map(session_row).transpose()
     }
 
     /// The cut-offs the guard of `session` is held against.
-    async fn guarded(&mut self, sid: &Id, session: &Session) -> Result<CutOff, Error> {
+    async fn guarded(&mut self, sid: &Id, session: &SessionRow) -> Result<CutOff, Error> {
         let mut scopes =
             vec![Scope::Everyone, Scope::User(session.user.clone()), Scope::Session(sid.clone())];
         scopes.extend(session.groups.iter().cloned().map(Scope::Group));
@@ -358,12 +350,14 @@ impl Writer {
         /// Logins and revocations wait for no more than this.
         const SLICE: u32 = 10_000;
         let (_, login) = lifetimes.horizons(self.now);
-        let oldest = as_i64(as_micros(self.now.saturating_sub(lifetimes.session())));
+        let before = |life| as_i64(as_micros(self.now.saturating_sub(life)));
+        let (began, refreshed_at) = (before(lifetimes.session()), before(lifetimes.idle()));
         let sessions = query(
-            "DELETE FROM revocation_sessions WHERE id IN \
-             (SELECT id FROM revocation_sessions WHERE began <= ? LIMIT ?)",
+            "DELETE FROM revocation_sessions WHERE id IN (SELECT id FROM revocation_sessions \
+             WHERE began <= ? OR refreshed_at <= ? LIMIT ?)",
         )
-        .bind(oldest)
+        .bind(began)
+        .bind(refreshed_at)
         .bind(SLICE)
         .execute(self.run())
         .await
@@ -480,7 +474,7 @@ pub(super) fn store_id(row: &SqliteRow, index: usize) -> Result<StoreId, Error> 
     row.try_get(index).map(StoreId).map_err(failed)
 }
 
-fn number(row: &SqliteRow, index: usize) -> Result<u64, Error> {
+pub(super) fn number(row: &SqliteRow, index: usize) -> Result<u64, Error> {
     unsigned(row.try_get(index).map_err(failed)?)
 }
 

@@ -51,6 +51,6 @@ async fn live(algorithm: Algorithm) -> Result<(), Box<dyn Error>> {
 
 async fn login(issuer: &Issuer<MemoryStore>) -> Result<String, Box<dyn Error>> {
     let ticket = issuer.ticket().await?;
-    let token = issuer.login(ticket, Grant::new(Id::new("alice")?)).await?;
-    Ok(token.as_str().to_owned())
+    let tokens = issuer.login(ticket, Grant::new(Id::new("alice")?)).await?;
+    Ok(tokens.access().as_str().to_owned())
 }

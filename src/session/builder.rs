@@ -1,0 +1,173 @@
+//! The settings of an issuer.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Issuer, KeyRing,
+    issuer::Shared,
+    refresh::{Reuse, ReuseHook},
+};
+use crate::{epochs::Epochs, error::ConfigError, lifetimes::Lifetimes, store::EpochStore};
+
+/// The longest grace time: within it nobody hears of a theft.
+const MAX_GRACE: Duration = Duration::from_secs(3_600);
+
+/// The settings of an [`Issuer`].
+#[derive(Debug)]
+pub struct IssuerBuilder<S> {
+    store: S,
+    keys: KeyRing,
+    epochs: Option<Epochs>,
+    lifetimes: Lifetimes,
+    issuer: String,
+    audience: String,
+    client_id: String,
+    access_lifetime: Option<Duration>,
+    access_jitter: Option<Duration>,
+    refresh_grace: Duration,
+    on_reuse: Option<ReuseHook>,
+}
+
+impl<S: EpochStore> IssuerBuilder<S> {
+    pub(super) fn new(store: S, keys: KeyRing) -> Self {
+        Self {
+            store,
+            keys,
+            epochs: None,
+            lifetimes: Lifetimes::default(),
+            issuer: String::new(),
+            audience: String::new(),
+            client_id: String::new(),
+            access_lifetime: None,
+            access_jitter: None,
+            refresh_grace: Duration::from_secs(10),
+            on_reuse: None,
+        }
+    }
+
+    /// The claim `iss`, a URL. Required.
+    #[must_use]
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = issuer.into();
+        self
+    }
+
+    /// The claim `aud`: the service that the tokens are for. Required.
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = audience.into();
+        self
+    }
+
+    /// The claim `client_id`: the application that logs users in. Required.
+    #[must_use]
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = client_id.into();
+        self
+    }
+
+    /// The lifetimes of the fleet; those of the [`Epochs`](crate::Epochs) that check the tokens.
+    #[must_use]
+    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
+        self.lifetimes = lifetimes;
+        self
+    }
+
+    /// The epochs of this process: a refresh then asks the memory, and not the store, which
+    /// revocation is the newest. One statement instead of two.
+    #[must_use]
+    pub fn epochs(mut self, epochs: Epochs) -> Self {
+        self.epochs = Some(epochs);
+        self
+    }
+
+    /// How long an access token lives, rounded up to whole seconds, and never longer than its
+    /// session. By default and at most [`Lifetimes::access`].
+    #[must_use]
+    pub fn access_lifetime(mut self, lifetime: Duration) -> Self {
+        self.access_lifetime = Some(lifetime);
+        self
+    }
+
+    /// By how much an access token's life may be shorter, in whole seconds, at random: so that
+    /// the tokens of a morning do not expire together, and nobody knows which one lives longest. By default a
+    /// tenth of the life.
+    #[must_use]
+    pub fn access_jitter(mut self, jitter: Duration) -> Self {
+        self.access_jitter = Some(jitter);
+        self
+    }
+
+    /// For how long a spent refresh token is no sign of a theft though its successor was used,
+    /// counted from when it was first spent: for tabs that refresh at once, and answers that are
+    /// late. Ten seconds by default.
+    #[must_use]
+    pub fn refresh_grace(mut self, grace: Duration) -> Self {
+        self.refresh_grace = grace;
+        self
+    }
+
+    /// Is told when a spent refresh token comes back and its session was revoked for that: to
+    /// warn the user, for instance. Called once for each such session, in the task that has
+    /// revoked it; it must not block.
+    #[must_use]
+    pub fn on_reuse(mut self, hook: impl Fn(&Reuse) + Send + Sync + 'static) -> Self {
+        self.on_reuse = Some(ReuseHook(Box::new(hook)));
+        self
+    }
+
+    /// Builds the issuer.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Missing`] names a required setting, [`ConfigError::Duration`] a lifetime
+    /// that is zero or over the maximum, a jitter that leaves nothing of it, or a grace time over
+    /// an hour.
+    pub fn build(self) -> Result<Issuer<S>, ConfigError> {
+        for (field, value) in
+            [("issuer", &self.issuer), ("audience", &self.audience), ("client_id", &self.client_id)]
+        {
+            if value.is_empty() {
+                return Err(ConfigError::Missing { field });
+            }
+        }
+        let maximum = self.lifetimes.access();
+        let asked = self.access_lifetime.unwrap_or(Duration::from_secs(maximum.as_secs()));
+        let refuse = |problem| {
+            Err(ConfigError::Duration { field: "access_lifetime", value: asked, problem })
+        };
+        if asked.is_zero() {
+            return refuse("is zero");
+        }
+        let whole = asked.as_secs() + u64::from(asked.subsec_nanos() > 0);
+        let access_lifetime = Duration::from_secs(whole);
+        if access_lifetime > maximum {
+            return refuse("is over the longest access token's life, in whole seconds");
+        }
+        let jitter = self.access_jitter.unwrap_or(access_lifetime / 10);
+        let access_jitter = Duration::from_secs(jitter.as_secs());
+        if access_jitter >= access_lifetime {
+            let (field, problem) = ("access_jitter", "leaves nothing of an access token's life");
+            return Err(ConfigError::Duration { field, value: jitter, problem });
+        }
+        if self.refresh_grace > MAX_GRACE {
+            let (field, value) = ("refresh_grace", self.refresh_grace);
+            return Err(ConfigError::Duration { field, value, problem: "is over an hour" });
+        }
+        Ok(Issuer {
+            shared: Arc::new(Shared {
+                store: self.store,
+                keys: self.keys,
+                epochs: self.epochs,
+                lifetimes: self.lifetimes,
+                issuer: self.issuer,
+                audience: self.audience,
+                client_id: self.client_id,
+                access_lifetime,
+                access_jitter,
+                refresh_grace: self.refresh_grace,
+                on_reuse: self.on_reuse,
+            }),
+        })
+    }
+}
