@@ -75,6 +75,10 @@ pub enum ConfigError {
         /// The other.
         second: String,
     },
+    /// An issuer was given other lifetimes than its epochs have: what it mints could outlive the
+    /// cut-offs that cover it.
+    #[error("lifetimes differ from those of the epochs")]
+    LifetimesDiffer,
     /// Neither `aws-lc-rs` nor `rust-crypto` is compiled in.
     #[error("no crypto back end: enable the feature `aws-lc-rs` or `rust-crypto`")]
     NoCryptoBackend,

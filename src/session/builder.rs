@@ -18,7 +18,7 @@ pub struct IssuerBuilder<S> {
     store: S,
     keys: KeyRing,
     epochs: Option<Epochs>,
-    lifetimes: Lifetimes,
+    lifetimes: Option<Lifetimes>,
     issuer: String,
     audience: String,
     client_id: String,
@@ -34,7 +34,7 @@ impl<S: EpochStore> IssuerBuilder<S> {
             store,
             keys,
             epochs: None,
-            lifetimes: Lifetimes::default(),
+            lifetimes: None,
             issuer: String::new(),
             audience: String::new(),
             client_id: String::new(),
@@ -66,15 +66,16 @@ impl<S: EpochStore> IssuerBuilder<S> {
         self
     }
 
-    /// The lifetimes of the fleet; those of the [`Epochs`](crate::Epochs) that check the tokens.
+    /// The lifetimes of the fleet; those of the [`Epochs`](crate::Epochs) that check the tokens, and
+    /// taken from them if the issuer [knows](IssuerBuilder::epochs) them.
     #[must_use]
     pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
-        self.lifetimes = lifetimes;
+        self.lifetimes = Some(lifetimes);
         self
     }
 
     /// The epochs of this process: a refresh then asks the memory, and not the store, which
-    /// revocation is the newest. One statement instead of two.
+    /// revocation is the newest. One statement instead of two. Their lifetimes are the issuer's.
     #[must_use]
     pub fn epochs(mut self, epochs: Epochs) -> Self {
         self.epochs = Some(epochs);
@@ -122,7 +123,7 @@ impl<S: EpochStore> IssuerBuilder<S> {
     ///
     /// [`ConfigError::Missing`] names a required setting, [`ConfigError::Duration`] a lifetime
     /// that is zero or over the maximum, a jitter that leaves nothing of it, or a grace time over
-    /// an hour.
+    /// an hour; [`ConfigError::LifetimesDiffer`].
     pub fn build(self) -> Result<Issuer<S>, ConfigError> {
         for (field, value) in
             [("issuer", &self.issuer), ("audience", &self.audience), ("client_id", &self.client_id)]
@@ -131,7 +132,12 @@ impl<S: EpochStore> IssuerBuilder<S> {
                 return Err(ConfigError::Missing { field });
             }
         }
-        let maximum = self.lifetimes.access();
+        let of_epochs = self.epochs.as_ref().map(Epochs::lifetimes);
+        let lifetimes = self.lifetimes.or(of_epochs).unwrap_or_default();
+        if of_epochs.is_some_and(|of_epochs| of_epochs != lifetimes) {
+            return Err(ConfigError::LifetimesDiffer);
+        }
+        let maximum = lifetimes.access();
         let asked = self.access_lifetime.unwrap_or(Duration::from_secs(maximum.as_secs()));
         let refuse = |problem| {
             Err(ConfigError::Duration { field: "access_lifetime", value: asked, problem })
@@ -159,7 +165,7 @@ impl<S: EpochStore> IssuerBuilder<S> {
                 store: self.store,
                 keys: self.keys,
                 epochs: self.epochs,
-                lifetimes: self.lifetimes,
+                lifetimes,
                 issuer: self.issuer,
                 audience: self.audience,
                 client_id: self.client_id,

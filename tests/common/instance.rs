@@ -9,7 +9,8 @@ use tower_revocation::{
     clock::{Clock, ManualClock},
     cutoff::Receipt,
     error::Error,
-    session::AccessToken,
+    lifetimes::Lifetimes,
+    session::{AccessToken, IssuerBuilder},
 };
 
 /// When the manual clocks start.
@@ -29,11 +30,19 @@ pub(crate) struct Instance {
 impl Instance {
     /// An instance on the database and the keys in `data`, loaded, its clock at [`START`].
     pub(crate) async fn start(data: &Path) -> Self {
+        Self::start_with(data, Lifetimes::default(), |issuer| issuer).await
+    }
+
+    pub(crate) async fn start_with(
+        data: &Path,
+        lifetimes: Lifetimes,
+        settings: impl FnOnce(IssuerBuilder<SqliteStore>) -> IssuerBuilder<SqliteStore>,
+    ) -> Self {
         let (clock, hand) = Clock::manual(START);
         let options =
             SqliteConnectOptions::new().filename(data.join("test.db")).create_if_missing(true);
         let store = SqliteStore::connect(options, clock.clone()).await.unwrap();
-        let epochs = Epochs::builder().clock(clock.clone()).build().unwrap();
+        let epochs = Epochs::builder().lifetimes(lifetimes).clock(clock.clone()).build().unwrap();
         let sync = Follower::new(store.clone(), epochs.clone()).start().unwrap();
         let keys = KeyRing::open_with(data.join("keys"), Algorithm::EdDSA, clock).unwrap();
         let issuer = Issuer::builder(store.clone(), keys)
@@ -41,9 +50,8 @@ impl Instance {
             .audience("test")
             .client_id("tests")
             .access_jitter(Duration::ZERO)
-            .epochs(epochs.clone())
-            .build()
-            .unwrap();
+            .epochs(epochs.clone());
+        let issuer = settings(issuer).build().unwrap();
         let rules = issuer.rules().unwrap();
         let verifier = Verifier::builder(epochs.clone()).issuer(rules).build().unwrap();
         epochs.ready().await;

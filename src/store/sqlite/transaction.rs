@@ -348,7 +348,7 @@ impl Writer {
     /// may be more.
     pub(super) async fn purge_ended(&mut self, lifetimes: Lifetimes) -> Result<bool, Error> {
         /// Logins and revocations wait for no more than this.
-        const SLICE: u32 = 10_000;
+        const SLICE: u32 = 1_000;
         let (_, login) = lifetimes.horizons(self.now);
         let before = |life| as_i64(as_micros(self.now.saturating_sub(life)));
         let (began, refreshed_at) = (before(lifetimes.session()), before(lifetimes.idle()));

@@ -1,142 +1,20 @@
-//! The issuer and its keys.
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-#[path = "common/instance.rs"]
-mod instance;
+//! The key ring: files, rotation, damage.
 
 use std::{path::Path, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
 use serde_json::Value;
 use tower_revocation::{
-    Algorithm, Demand, Grant, Id, Issuer, KeyRing, Rejection, Scope, Verified,
+    Algorithm, KeyRing, Rejection,
     clock::{Clock, ManualClock},
-    error::{ConfigError, ErrorKind, KeyProblem},
+    error::{ConfigError, KeyProblem},
     lifetimes::Lifetimes,
-    store::MemoryStore,
-    token::SigningKey,
 };
 
-use crate::instance::{Instance, START, grant};
-
-fn part(token: &str, index: usize) -> Value {
-    let part = token.split('.').nth(index).unwrap();
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-}
-
-// ---- tokens ----
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_an_access_token_of_rfc_9068_with_our_claims() {
-    let data = tempfile::tempdir().unwrap();
-    let instance = Instance::start(data.path()).await;
-    let token = instance.login("alice", &["staff", "staff", "admin"]).await.unwrap();
-    let header = part(token.as_str(), 0);
-    assert_eq!((&header["typ"], &header["alg"]), (&"at+jwt".into(), &"EdDSA".into()));
-    let claims = part(token.as_str(), 1);
-    for (name, value) in [
-        ("iss", Value::from("https://login.test")),
-        ("aud", "test".into()),
-        ("client_id", "tests".into()),
-        ("sub", "alice".into()),
-        ("iat", START.as_secs().into()),
-        ("exp", (START.as_secs() + 900).into()),
-        ("auth_time", START.as_secs().into()),
-        ("oat", START.as_secs().into()),
-        ("sid", token.session().as_str().into()),
-        ("jti", token.id().as_str().into()),
-        ("rvs", token.stamp().as_micros().into()),
-        ("groups", vec!["staff", "admin"].into()),
-    ] {
-        assert_eq!(claims[name], value, "{name}");
-    }
-    assert_eq!(claims.as_object().unwrap().len(), 12);
-    assert_eq!(token.expires_in(), Duration::from_secs(900));
-    let shown = format!("{token:?}");
-    assert!(!shown.contains(token.as_str().rsplit('.').next().unwrap()));
-}
-
-#[derive(Debug, Deserialize, PartialEq)]
-struct Own {
-    plan: String,
-    seats: u32,
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn claims_of_the_service_reach_it_typed() {
-    let data = tempfile::tempdir().unwrap();
-    let instance = Instance::start(data.path()).await;
-    let ticket = instance.issuer.ticket().await.unwrap();
-    let grant = grant("alice", &[])
-        .permissions("read write")
-        .claim("plan", "gold")
-        .unwrap()
-        .claim("seats", 7)
-        .unwrap();
-    let pair = instance.issuer.login(ticket, grant).await.unwrap();
-    let token = pair.access();
-    let verified: Verified<Own> = instance.verifier.verify(token.as_str().as_bytes()).unwrap();
-    assert_eq!(*verified.claims(), Own { plan: "gold".to_owned(), seats: 7 });
-    assert_eq!(verified.permissions().collect::<Vec<_>>(), ["read", "write"]);
-    assert_eq!(verified.stamp(), token.stamp());
-    assert_eq!(verified.session(), Some(token.session().as_str()));
-}
-
-#[test]
-fn claims_that_the_issuer_writes_cannot_be_forged() {
-    for name in ["iss", "sub", "exp", "rvs", "sid", "jti", "groups", "scope", "oat"] {
-        let grant = Grant::new(Id::new("alice").unwrap()).claim(name, 1);
-        assert_eq!(grant.unwrap_err().kind(), ErrorKind::Claims, "{name}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_keeps_the_session_and_its_login_time() {
-    let data = tempfile::tempdir().unwrap();
-    let instance = Instance::start(data.path()).await;
-    let first = instance.login("alice", &[]).await.unwrap();
-    instance.clock.advance(Duration::from_secs(60));
-    let receipt = instance.revoke(Scope::user("alice").unwrap(), Demand::Refresh).await;
-    instance.epochs.wait_for(&receipt).await;
-    let refused = instance.check(first.as_str());
-    assert!(matches!(refused, Err(Rejection::Revoked(why)) if why.demand == Demand::Refresh));
-
-    let (alice, sid) = (Id::new("alice").unwrap(), first.session().clone());
-    let claims = async |_| Ok(grant("alice", &["staff"]));
-    let second = instance.issuer.reissue(alice, sid, claims).await.unwrap();
-    let second = second.access();
-    let verified = instance.check(second.as_str()).unwrap();
-    assert_eq!(second.session(), first.session());
-    assert_eq!(verified.auth_time(), Some(START.as_secs()));
-    assert_eq!(verified.issued_at(), START.as_secs() + 60);
-    assert_eq!(verified.groups().collect::<Vec<_>>(), ["staff"]);
-}
-
-#[test]
-fn b84_an_issuer_that_makes_no_sense_is_refused_and_the_field_named() {
-    let builder = || {
-        let keys = KeyRing::new(SigningKey::generate(Algorithm::EdDSA).unwrap());
-        Issuer::builder(MemoryStore::new(), keys)
-    };
-    let complete = || builder().issuer("https://login.test").audience("a").client_id("c");
-    let field = |error| match error {
-        Some(ConfigError::Missing { field } | ConfigError::Duration { field, .. }) => field,
-        other => panic!("{other:?}"),
-    };
-    assert!(complete().build().is_ok());
-    assert_eq!(field(builder().build().err()), "issuer");
-    assert_eq!(field(builder().issuer("i").build().err()), "audience");
-    assert_eq!(field(builder().issuer("i").audience("a").build().err()), "client_id");
-    for lifetime in [Duration::ZERO, Duration::from_secs(901), Duration::from_millis(900_001)] {
-        let refused = complete().access_lifetime(lifetime).build();
-        assert_eq!(field(refused.err()), "access_lifetime", "{lifetime:?}");
-    }
-    assert!(complete().access_lifetime(Duration::from_millis(1)).build().is_ok());
-}
-
-// ---- keys ----
+use crate::{
+    instance::{Instance, START},
+    part,
+};
 
 fn ring(directory: &Path) -> (KeyRing, ManualClock) {
     let (clock, hand) = Clock::manual(START);
