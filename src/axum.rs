@@ -20,12 +20,12 @@
 //! claims type, is a mistake of the service and answers 500, [`MissingLayer`]: a 401 would log
 //! clients out for it.
 //!
-//! `Option<Verified<C>>` is for handlers that also serve routes outside of the layer. There it is
-//! `None`, whatever token the request carries, as nobody has checked it: treat it as anonymous.
-//! Inside the layer it is always `Some` of the layer's claims type, since the layer refuses
-//! requests without a token and those with a bad one before any extractor runs. That also means
-//! that `None` cannot tell a forgotten layer from an intended absence; ask for `Verified<C>`
-//! wherever a caller is needed.
+//! `Option<Verified<C>>` is for handlers behind an
+//! [`optional`](crate::layer::RevocationLayer::optional) layer, which lets requests without a token
+//! through, and refuses those with a bad one before any extractor runs. Outside of any layer it is
+//! `None`, whatever token the request carries, as nobody has checked it. So `None` cannot tell a
+//! forgotten layer from a request without a token; ask for `Verified<C>` wherever a caller is
+//! needed.
 
 use std::{any::type_name, convert::Infallible, future};
 

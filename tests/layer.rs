@@ -170,6 +170,38 @@ async fn law_9_a_refused_request_never_reaches_the_service() {
     }
 }
 
+#[tokio::test]
+async fn an_optional_layer_lets_nobody_in_as_nobody_and_still_refuses_a_bad_token() {
+    let gate = Gate::open();
+    let who = async |request: Request<Empty<Bytes>>| {
+        let caller = request.extensions().get::<Verified>();
+        let name = caller.map_or("nobody", |caller| caller.subject()).to_owned();
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(name)))
+    };
+    let service = ServiceBuilder::new()
+        .layer(RevocationLayer::new(gate.verifier.clone()).optional())
+        .service(service_fn(who));
+    let answer = async |request: request::Builder| {
+        let response = service.clone().oneshot(request.body(Empty::new()).unwrap()).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    assert_eq!(answer(Request::get("/")).await, (StatusCode::OK, "nobody".to_owned()));
+    assert_eq!(answer(with_token()).await, (StatusCode::OK, "alice".to_owned()));
+    for (header, status) in [
+        ("Bearer", StatusCode::BAD_REQUEST),
+        ("Bearer nonsense", StatusCode::UNAUTHORIZED),
+        ("Bearer a.b.c", StatusCode::UNAUTHORIZED),
+    ] {
+        let bad = Request::get("/").header(AUTHORIZATION, header);
+        assert_eq!(answer(bad).await.0, status, "{header}");
+    }
+    revoke(&gate, Demand::Login);
+    assert_eq!(answer(with_token()).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(answer(Request::get("/")).await.0, StatusCode::OK);
+}
+
 #[test]
 fn counts_each_request_once() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();

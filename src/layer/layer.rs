@@ -35,13 +35,15 @@ type OnRejection = dyn Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync;
 pub(super) struct Settings {
     pub(super) verifier: Verifier,
     realm: String,
+    pub(super) optional: bool,
     on_rejection: Option<Arc<OnRejection>>,
 }
 
 impl RevocationLayer {
     /// A layer that checks tokens with `verifier`, in the realm `api`, with the default answers.
     pub fn new(verifier: Verifier) -> Self {
-        let settings = Settings { verifier, realm: String::from("api"), on_rejection: None };
+        let realm = String::from("api");
+        let settings = Settings { verifier, realm, optional: false, on_rejection: None };
         Self { settings: Arc::new(settings), claims: PhantomData }
     }
 }
@@ -69,6 +71,16 @@ impl<C> RevocationLayer<C> {
         }
         Arc::make_mut(&mut self.settings).realm = realm.to_owned();
         Ok(self)
+    }
+
+    /// Lets requests without a bearer token through as well, as nobody's: they carry no proof. One
+    /// with a bad token is refused as ever, and so is one with two.
+    ///
+    /// Handlers have to tell the two apart. In axum they ask for `Option<Verified<C>>`.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        Arc::make_mut(&mut self.settings).optional = true;
+        self
     }
 
     /// Answers refused requests with `respond`, those of gRPC too.
@@ -136,6 +148,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("verifier", &self.verifier)
             .field("realm", &self.realm)
+            .field("optional", &self.optional)
             .field("on_rejection", &self.on_rejection.as_ref().map(|_| "custom"))
             .finish()
     }

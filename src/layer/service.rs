@@ -62,6 +62,11 @@ where
                 request.extensions_mut().insert(verified);
                 ResponseFuture::inner(self.inner.call(request))
             }
+            Err(Rejection::Missing) if self.settings.optional => {
+                // What a layer outside of this one has found is not what this one lets through.
+                request.extensions_mut().remove::<Verified<C>>();
+                ResponseFuture::inner(self.inner.call(request))
+            }
             Err(rejection) => {
                 telemetry::refused(rejection.reason(), &rejection);
                 let grpc = grpc::is_grpc(request.headers());
