@@ -8,6 +8,8 @@ use tokio::{
 };
 use tower_revocation::{Issuer, SqliteStore, SyncHandle, Verifier};
 
+use crate::fault::Failure;
+
 /// How often keys that other instances have made are looked for. New keys are published for a
 /// minute before they sign.
 const KEY_INTERVAL: Duration = Duration::from_secs(15);
@@ -40,8 +42,6 @@ impl Drop for Background {
         self.keys.abort();
     }
 }
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn follow_keys(issuer: &Issuer<SqliteStore>, verifier: &Verifier) -> Result<(), Failure> {
     issuer.keys().reload()?;

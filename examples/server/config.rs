@@ -15,6 +15,7 @@ pub struct Config {
     pub issuer: String,
     pub audience: String,
     pub access_ttl: Duration,
+    pub idle_ttl: Duration,
     pub max_ttl: Duration,
     pub max_staleness: Duration,
     pub poll: Duration,
@@ -29,13 +30,19 @@ impl Config {
         let max_staleness = seconds("MAX_STALENESS", Duration::from_secs(10))?;
         // Three polls have to fit into the bound.
         let poll = seconds("POLL", (max_staleness / 3).min(Duration::from_secs(1)))?;
+        let max_ttl = seconds("MAX_TTL", Duration::from_secs(60 * 86_400))?;
+        let idle_ttl = seconds("IDLE_TTL", max_ttl.min(Duration::from_secs(5 * 86_400)))?;
+        if idle_ttl > max_ttl {
+            return Err(format!("IDLE_TTL is {idle_ttl:?}, which is over MAX_TTL, {max_ttl:?}"));
+        }
         Ok(Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, parsed("PORT")?.unwrap_or(3000))),
             data_dir: text("DATA_DIR", "data")?.into(),
             issuer: text("ISSUER", "http://127.0.0.1:3000")?,
             audience: text("AUDIENCE", "demo")?,
             access_ttl: seconds("ACCESS_TTL", Duration::from_secs(900))?,
-            max_ttl: seconds("MAX_TTL", Duration::from_secs(60 * 86_400))?,
+            idle_ttl,
+            max_ttl,
             max_staleness,
             poll,
         })

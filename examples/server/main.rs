@@ -1,26 +1,32 @@
-//! A complete service on SQLite: logins, protected routes, revocation, metrics.
+//! A complete service on SQLite: logins, devices, protected routes, revocation, metrics.
 //!
 //! `cargo run --example server`, then the curl lines of the README. Several of them on one
 //! `DATA_DIR` are a fleet: a revocation in one is enforced in all.
 
+mod account;
+mod admin;
 mod app;
 mod background;
 mod config;
+mod extract;
 mod fault;
+mod login;
 mod metrics;
+mod passwords;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod users;
 
-use std::error::Error;
+use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-use crate::{app::app, config::Config};
+use crate::{app::app, config::Config, fault::Failure};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Failure> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).init();
 
@@ -28,6 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(config.address).await?;
     let (app, _background) = app(&config).await?;
     println!("listening on http://{}", listener.local_addr()?);
+    // With the client's address, for the list of devices.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).with_graceful_shutdown(stopped()).await?;
     Ok(())
 }

@@ -1,0 +1,132 @@
+//! What handlers take from a request: who calls, from where, and with what body.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{
+    Form, Json,
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request},
+    http::{Extensions, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::de::DeserializeOwned;
+use tower_revocation::{Id, Verified, session::TokenPair, store::Device};
+
+use crate::{fault::Fault, users};
+
+/// Who calls, proved by their token.
+pub struct Caller {
+    pub user: Id,
+    pub session: Id,
+    is_admin: bool,
+}
+
+impl Caller {
+    pub fn is_admin(&self) -> bool {
+        self.is_admin
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let verified = Verified::from_request_parts(parts, state);
+        let verified: Verified = verified.await.map_err(IntoResponse::into_response)?;
+        let id = |text| Id::new(text).map_err(|problem| Fault::from(problem).into_response());
+        Ok(Self {
+            user: id(verified.subject())?,
+            // Our issuer writes one in each token.
+            session: id(verified.session().unwrap_or_default())?,
+            is_admin: verified.groups().any(|group| group == users::ADMIN),
+        })
+    }
+}
+
+/// A caller in the group `admin`.
+pub struct Admin(pub Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for Admin {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        if caller.is_admin() { Ok(Self(caller)) } else { Err(Fault::NotAdmin.into_response()) }
+    }
+}
+
+/// The address at the other end of the connection. Behind a proxy it is the proxy's: read what
+/// *that* says, and only if nobody else can reach this server.
+pub fn client_ip(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|connection| connection.ip())
+}
+
+/// The device that a request comes from, as far as it shows.
+pub struct Seen(pub Device);
+
+impl<S: Send + Sync> FromRequestParts<S> for Seen {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Fault> {
+        let mut device = Device::new();
+        if let Some(ip) = client_ip(&parts.extensions) {
+            device = device.with_ip(ip);
+        }
+        if let Some(user_agent) = parts.headers.get(header::USER_AGENT) {
+            device = device.with_user_agent(&String::from_utf8_lossy(user_agent.as_bytes()));
+        }
+        Ok(Self(device))
+    }
+}
+
+/// The one parameter in the path.
+pub struct Named(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Self(name)).map_err(|problem| Fault::Malformed(problem.body_text()))
+    }
+}
+
+/// A body of JSON.
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let body = Json::from_request(request, state).await;
+        body.map(|Json(value)| Self(value)).map_err(|problem| Fault::Malformed(problem.body_text()))
+    }
+}
+
+/// A body of JSON, or a form if its content type says so.
+pub struct JsonOrForm<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrForm<T> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        if kind
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"))
+        {
+            let body = Form::from_request(request, state).await;
+            body.map(|Form(value)| Self(value))
+                .map_err(|problem| Fault::Malformed(problem.body_text()))
+        } else {
+            Body::from_request(request, state).await.map(|Body(value)| Self(value))
+        }
+    }
+}
+
+/// The answer of a login: tokens, which no cache may keep.
+pub struct Tokens(pub TokenPair);
+
+impl IntoResponse for Tokens {
+    fn into_response(self) -> Response {
+        ([(header::CACHE_CONTROL, "no-store")], Json(self.0)).into_response()
+    }
+}
