@@ -32,13 +32,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let verified = Verified::from_request_parts(parts, state);
         let verified: Verified = verified.await.map_err(IntoResponse::into_response)?;
-        let id = |text| Id::new(text).map_err(|problem| Fault::from(problem).into_response());
-        Ok(Self {
-            user: id(verified.subject())?,
-            // Our issuer writes one in each token.
-            session: id(verified.session().unwrap_or_default())?,
-            is_admin: verified.groups().any(|group| group == users::ADMIN),
-        })
+        // Our issuer writes a session in each token.
+        let session = verified.session().unwrap_or_default();
+        let ids = Id::new(verified.subject()).and_then(|user| Ok((user, Id::new(session)?)));
+        let (user, session) = ids.map_err(|problem| Fault::from(problem).into_response())?;
+        let is_admin = verified.groups().any(|group| group == users::ADMIN);
+        Ok(Self { user, session, is_admin })
     }
 }
 

@@ -18,7 +18,7 @@ pub const ADMIN: &str = "admin";
 const SEED: [(&str, &str, &[&str]); 2] =
     [("alice", "wonderland", &[]), ("bob", "builder", &[ADMIN])];
 
-/// How long a statement waits for the write lock of somebody else.
+/// How long a statement waits for a connection, and for the write lock of somebody else.
 const WRITE_WAIT: Duration = Duration::from_secs(5);
 
 /// The table of users. A handle, cheap to clone.
@@ -48,7 +48,8 @@ impl Users {
     /// Several processes may do so at once.
     pub async fn open(path: &Path, passwords: Passwords) -> Result<Self, Failure> {
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(WRITE_WAIT);
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(WRITE_WAIT);
+        let pool = pool.connect_with(options).await?;
         query(
             "CREATE TABLE IF NOT EXISTS users (
                  name          TEXT    PRIMARY KEY,
