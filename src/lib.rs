@@ -99,6 +99,9 @@
 //!
 //! **`metrics`**: counters and gauges through the facade `metrics`. The `README` lists their names.
 //!
+//! **`routes`**: OAuth's routes as tower services, for any framework: in `routes`, the token
+//! endpoint.
+//!
 //! **`tracing`**: events of refusals and of the background work. No token or part of one is logged.
 //!
 //! The [`sync`], the [`store`] and the issuer's calls need a tokio runtime with its timer. The check
@@ -115,6 +118,8 @@ pub mod epochs;
 pub mod error;
 pub mod layer;
 pub mod lifetimes;
+#[cfg(feature = "routes")]
+pub mod routes;
 pub mod scope;
 pub mod session;
 pub mod store;

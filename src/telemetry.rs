@@ -85,6 +85,30 @@ pub(crate) fn refresh_token_reused(session: &Id) {
     let _ = session;
 }
 
+/// A refresh was refused for good. Never logs the token or a part of it.
+#[cfg(feature = "routes")]
+pub(crate) fn refresh_refused(error: &Error) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(error = error as &dyn std::error::Error, "refresh refused");
+    let _ = error;
+}
+
+/// A refresh failed, and the client was asked to try again.
+#[cfg(feature = "routes")]
+pub(crate) fn refresh_failed(error: &Error) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(error = error as &dyn std::error::Error, "a refresh failed");
+    let _ = error;
+}
+
+/// The body of a request broke off.
+#[cfg(feature = "routes")]
+pub(crate) fn body_failed(error: &(dyn std::error::Error + 'static)) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(error, "the body of a request broke off");
+    let _ = error;
+}
+
 /// A background task panicked; it is started again.
 pub(crate) fn task_panicked(panic: &dyn Display) {
     #[cfg(feature = "metrics")]

@@ -21,7 +21,7 @@ fn the_request_path_knows_no_store_and_no_background_work() {
         must_not_import(module, &["store", "sync", "session"]);
     }
     for module in ["token", "epochs", "verify"] {
-        must_not_import(module, &["layer", "axum", "telemetry"]);
+        must_not_import(module, &["layer", "axum", "routes", "telemetry"]);
     }
 }
 
@@ -48,8 +48,17 @@ fn sessions_import_store_token_and_epochs_alone() {
 }
 
 #[test]
+fn the_routes_import_sessions_and_stores_alone() {
+    must_not_import("routes", &["axum", "epochs", "layer", "sync", "token", "verify"]);
+    for module in ["axum", "layer", "store", "sync"] {
+        must_not_import(module, &["routes"]);
+    }
+}
+
+#[test]
 fn the_vocabulary_imports_itself_alone() {
-    let others = ["axum", "epochs", "layer", "session", "store", "sync", "token", "verify"];
+    let others =
+        ["axum", "epochs", "layer", "routes", "session", "store", "sync", "token", "verify"];
     // What the crate tells about itself is said everywhere, so it knows the vocabulary alone.
     for module in ["clock", "cutoff", "error", "lifetimes", "scope", "telemetry"] {
         must_not_import(module, &others);
@@ -65,8 +74,8 @@ fn sqlx_stays_in_the_store() {
 
 #[test]
 fn http_and_tower_stay_in_the_layer_and_the_adapters() {
-    only_in(&["layer/", "axum.rs"], |line| {
-        ["http", "http_body", "tower_layer", "tower_service", "axum_core"]
+    only_in(&["layer/", "routes/", "axum.rs"], |line| {
+        ["http", "http_body", "http_body_util", "tower_layer", "tower_service", "axum_core"]
             .iter()
             .any(|name| line.names_crate(name))
     });

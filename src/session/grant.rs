@@ -85,6 +85,18 @@ impl Grant {
         Ok(self)
     }
 
+    /// The OAuth scopes, if any.
+    #[cfg(feature = "routes")]
+    pub(crate) fn granted(&self) -> &str {
+        self.permissions.as_deref().unwrap_or_default()
+    }
+
+    /// Whether anything is said of the device.
+    #[cfg(feature = "routes")]
+    pub(crate) fn has_device(&self) -> bool {
+        self.device != Device::new()
+    }
+
     /// The device of the session, for lists of them. It is no part of the token. At a refresh,
     /// what is not said stays as it was.
     #[must_use]

@@ -124,6 +124,11 @@ impl<S: EpochStore> Issuer<S> {
         &self.shared.issuer
     }
 
+    /// The claim `client_id` of its tokens: the application that they are issued to.
+    pub fn client_id(&self) -> &str {
+        &self.shared.client_id
+    }
+
     /// The keys.
     pub fn keys(&self) -> &KeyRing {
         &self.shared.keys
