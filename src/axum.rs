@@ -1,4 +1,4 @@
-//! [`Verified`] as an extractor of axum.
+//! [`Verified`] as an extractor of axum, [`TokenPair`] as an answer.
 //!
 //! The extractors only hand out what [`RevocationLayer`](crate::layer::RevocationLayer) found:
 //!
@@ -36,11 +36,11 @@ use axum_core::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
+    header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA},
     request::Parts,
 };
 
-use crate::{telemetry, verify::Verified};
+use crate::{session::TokenPair, telemetry, verify::Verified};
 
 /// The route has no [`RevocationLayer`](crate::layer::RevocationLayer), or one for another claims
 /// type.
@@ -80,6 +80,24 @@ where
         _state: &S,
     ) -> impl Future<Output = Result<Option<Self>, Self::Rejection>> + Send {
         future::ready(Ok(parts.extensions.get::<Self>().cloned()))
+    }
+}
+
+impl IntoResponse for TokenPair {
+    /// The answer of a token endpoint ([RFC 6749, section 5.1]), which no cache keeps.
+    ///
+    /// [RFC 6749, section 5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
+    fn into_response(self) -> Response {
+        let Ok(body) = serde_json::to_vec(&self) else {
+            // It holds nothing but texts and a number.
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        let headers = [
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (PRAGMA, HeaderValue::from_static("no-cache")),
+        ];
+        (headers, body).into_response()
     }
 }
 

@@ -3,11 +3,11 @@
 use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tower_revocation::{Demand, EpochStore, Revocation, Scope, Verified};
+use tower_revocation::{Demand, EpochStore, Revocation, Scope, Verified, session::TokenPair};
 
 use crate::{
     app::App,
-    extract::{Body, Caller, Tokens},
+    extract::{Body, Caller},
     fault::Fault,
     users,
 };
@@ -37,7 +37,7 @@ pub async fn change_password(
     State(app): State<App>,
     caller: Caller,
     Body(Change { old, new }): Body<Change>,
-) -> Result<Tokens, Fault> {
+) -> Result<TokenPair, Fault> {
     if new.is_empty() || new.len() > MAX_PASSWORD {
         let problem = format!("the new password needs 1 to {MAX_PASSWORD} bytes");
         return Err(Fault::Malformed(problem));

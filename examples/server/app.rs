@@ -9,14 +9,14 @@ use axum::{
 use tower_revocation::{
     Algorithm, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing, Revocation,
     RevocationLayer, SqliteStore, Verifier, cutoff::Receipt, error::Error, lifetimes::Lifetimes,
-    store::Requested,
+    routes::TokenEndpoint, session::TokenPair, store::Requested,
 };
 
 use crate::{
     account, admin,
     background::Background,
     config::Config,
-    extract::{Caller, Tokens},
+    extract::{Caller, client_ip},
     fault::{Failure, Fault},
     login::login,
     metrics,
@@ -68,6 +68,11 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
     let background = Background::start(sync, issuer.clone(), verifier.clone());
     let users = Users::open(&database, Passwords::new()).await?;
     let app = App { issuer, epochs: epochs.clone(), users };
+    let token = TokenEndpoint::new(app.issuer.clone(), {
+        let app = app.clone();
+        move |user| app.clone().claims(user)
+    })
+    .client_ip(client_ip);
     let routes = Router::new()
         .route("/me", get(account::me))
         .route("/password", post(account::change_password))
@@ -85,6 +90,7 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         .route_layer(RevocationLayer::new(verifier).realm("demo")?)
         // Whatever stands below is open to all.
         .route("/login", post(login))
+        .route_service("/oauth/token", token)
         .with_state(app)
         .merge(metrics::routes(epochs, store)?);
     Ok((routes, background))
@@ -102,9 +108,9 @@ impl App {
     }
 
     /// New tokens for a caller whose old ones have just been revoked, and who was spared.
-    pub async fn reissue(&self, caller: Caller) -> Result<Tokens, Fault> {
+    pub async fn reissue(&self, caller: Caller) -> Result<TokenPair, Fault> {
         let claims = |user| self.clone().claims(user);
-        Ok(Tokens(self.issuer.reissue(caller.user, caller.session, claims).await?))
+        Ok(self.issuer.reissue(caller.user, caller.session, claims).await?)
     }
 
     /// Revokes, and waits a little until this instance enforces it; others follow by themselves.

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
-use tower_revocation::{Id, Verified, session::TokenPair, store::Device};
+use tower_revocation::{Id, Verified, store::Device};
 
 use crate::{fault::Fault, users};
 
@@ -118,14 +118,5 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrForm<T> {
         } else {
             Body::from_request(request, state).await.map(|Body(value)| Self(value))
         }
-    }
-}
-
-/// The answer of a login: tokens, which no cache may keep.
-pub struct Tokens(pub TokenPair);
-
-impl IntoResponse for Tokens {
-    fn into_response(self) -> Response {
-        ([(header::CACHE_CONTROL, "no-store")], Json(self.0)).into_response()
     }
 }

@@ -5,11 +5,12 @@ use serde::Deserialize;
 use tower_revocation::{
     Demand,
     error::{Error, ErrorKind},
+    session::TokenPair,
 };
 
 use crate::{
     app::App,
-    extract::{JsonOrForm, Seen, Tokens},
+    extract::{JsonOrForm, Seen},
     fault::Fault,
 };
 
@@ -28,7 +29,7 @@ pub async fn login(
     State(app): State<App>,
     Seen(mut device): Seen,
     JsonOrForm(credentials): JsonOrForm<Credentials>,
-) -> Result<Tokens, Fault> {
+) -> Result<TokenPair, Fault> {
     let Credentials { username, password, label } = credentials;
     if let Some(label) = label {
         device = device.with_label(&label);
@@ -45,7 +46,7 @@ pub async fn login(
         match app.issuer.login(ticket, grant).await {
             // The groups may have changed since they were read.
             Err(stale) if stale.kind() == ErrorKind::RevokedMeanwhile(Demand::Refresh) => {}
-            done => return Ok(Tokens(done?)),
+            done => return Ok(done?),
         }
     }
     Err(Error::from(ErrorKind::RevokedMeanwhile(Demand::Refresh)).into())

@@ -2,11 +2,11 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde_json::{Value, json};
-use tower_revocation::{Demand, Id, Revocation, Scope, store::Session};
+use tower_revocation::{Demand, Id, Revocation, Scope, session::TokenPair, store::Session};
 
 use crate::{
     app::App,
-    extract::{Caller, Named, Tokens},
+    extract::{Caller, Named},
     fault::Fault,
 };
 
@@ -39,7 +39,7 @@ pub async fn logout(State(app): State<App>, caller: Caller) -> Result<StatusCode
 }
 
 /// `POST /logout/others`: all but this one, which goes on with new tokens.
-pub async fn logout_others(State(app): State<App>, caller: Caller) -> Result<Tokens, Fault> {
+pub async fn logout_others(State(app): State<App>, caller: Caller) -> Result<TokenPair, Fault> {
     let others = Revocation::new(Scope::User(caller.user.clone()), Demand::Login)
         .sparing(caller.session.clone());
     app.revoke(others).await?;
