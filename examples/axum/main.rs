@@ -1,12 +1,14 @@
-//! axum: claims of the service's own, open and protected routes side by side, a route for a group,
-//! and refusals in the service's own words.
+//! axum: claims of the service's own, open and protected routes side by side, one that is both, a
+//! route for a group, refusals in the service's own words, and refreshing by a ready-made route.
 //!
 //! `cargo run --example axum`, and in another terminal:
 //!
 //! ```console
-//! $ curl -s 127.0.0.1:3000/login -d username=bob -d password=builder    # {"access_token":"…"}
+//! $ curl -s 127.0.0.1:3000/login -d username=bob -d password=builder    # {"access_token":"…", …}
 //! $ curl 127.0.0.1:3000/me -H "Authorization: Bearer …"
 //! $ curl 127.0.0.1:3000/staff -H "Authorization: Bearer …"
+//! $ curl 127.0.0.1:3000/hello
+//! $ curl -s 127.0.0.1:3000/oauth/token -d grant_type=refresh_token -d refresh_token=…
 //! ```
 
 #[cfg(test)]
@@ -27,6 +29,7 @@ use tokio::{net::TcpListener, time};
 use tower_revocation::{
     Algorithm, Demand, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing, Revocation,
     RevocationLayer, Scope, SqliteStore, SyncHandle, Verified, Verifier, layer::Refusal,
+    routes::TokenEndpoint, session::TokenPair,
 };
 
 /// The claims that this service adds to its tokens.
@@ -57,20 +60,21 @@ async fn app(data: &Path) -> Result<(Router, SyncHandle), Box<dyn Error>> {
         .build()?;
     let verifier = Verifier::builder(epochs.clone()).issuer(issuer.rules()?).build()?;
     epochs.ready().await;
+    let layer = RevocationLayer::new(verifier).claims::<Own>().on_rejection(refuse);
     let app = Router::new()
-        .route("/hello", get(hello))
         .route("/me", get(me))
         .route("/staff", get(staff))
         .route("/logout", post(logout))
-        .route_layer(RevocationLayer::new(verifier).claims::<Own>().on_rejection(refuse))
-        // Routes from here on are outside of the layer.
-        .route("/", get(hello))
+        .route_layer(layer.clone())
+        // Their own policy: with a token or without, but not with a bad one.
+        .merge(Router::new().route("/hello", get(hello)).route_layer(layer.optional()))
+        // Outside of the layer.
         .route("/login", post(login))
+        .route_service("/oauth/token", TokenEndpoint::new(issuer.clone(), claims))
         .with_state(App { issuer, epochs });
     Ok((app, sync))
 }
 
-/// Serves a route on either side. Outside of the layer nobody is known, whatever token they send.
 async fn hello(caller: Option<Caller>) -> String {
     format!("Hello, {}!", caller.as_ref().map_or("stranger", |caller| caller.subject()))
 }
@@ -93,20 +97,26 @@ struct Credentials {
 async fn login(
     State(app): State<App>,
     Form(credentials): Form<Credentials>,
-) -> Result<Json<Value>, StatusCode> {
+) -> Result<TokenPair, StatusCode> {
     // Before the password is read: a revocation after this refuses the login.
     let ticket = app.issuer.ticket().await.map_err(failed)?;
     // A real service has a table and hashed passwords.
-    let (plan, group) = match (&*credentials.username, &*credentials.password) {
-        ("alice", "wonderland") => ("free", None),
-        ("bob", "builder") => ("pro", Some("staff")),
-        _ => return Err(StatusCode::UNAUTHORIZED),
+    let passwords = [("alice", "wonderland"), ("bob", "builder")];
+    if !passwords.contains(&(&credentials.username, &credentials.password)) {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    let user = Id::new(&credentials.username).map_err(failed)?;
+    let grant = claims(user).await.map_err(failed)?;
+    app.issuer.login(ticket, grant).await.map_err(failed)
+}
+
+/// What a token of `user` is to say, read anew at each refresh.
+async fn claims(user: Id) -> Result<Grant, tower_revocation::error::Error> {
+    let (plan, group) = match user.as_str() {
+        "bob" => ("pro", Some(Id::new("staff")?)),
+        _ => ("free", None),
     };
-    let group = group.map(Id::new).transpose().map_err(failed)?;
-    let grant = Grant::new(Id::new(&credentials.username).map_err(failed)?).groups(group);
-    let grant = grant.claim("plan", plan).map_err(failed)?;
-    let token = app.issuer.login(ticket, grant).await.map_err(failed)?;
-    Ok(Json(json!({ "access_token": token.access().as_str(), "token_type": "Bearer" })))
+    Grant::new(user).groups(group).claim("plan", plan)
 }
 
 /// Ends the caller's session, and waits a little until this instance knows.

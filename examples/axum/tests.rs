@@ -67,18 +67,30 @@ async fn the_back_office_is_for_the_staff() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_handler_greets_on_either_side_of_the_layer() {
+async fn a_stranger_is_greeted_and_a_bad_token_is_not() {
     let server = Server::start().await;
     let alice = server.login("alice", "wonderland").await;
-    let stranger = (StatusCode::OK, "Hello, stranger!".to_owned());
-    assert_eq!(server.get("/", None).await, stranger);
-    assert_eq!(server.get("/", Some(&alice)).await, stranger);
-    assert_eq!(
-        server.get("/hello", Some(&alice)).await,
-        (StatusCode::OK, "Hello, alice!".to_owned())
-    );
-    assert_eq!(server.get("/hello", None).await.0, StatusCode::UNAUTHORIZED);
+    let greeting = |name: &str| (StatusCode::OK, format!("Hello, {name}!"));
+    assert_eq!(server.get("/hello", None).await, greeting("stranger"));
+    assert_eq!(server.get("/hello", Some(&alice)).await, greeting("alice"));
+    assert_eq!(server.get("/hello", Some("nonsense")).await.0, StatusCode::UNAUTHORIZED);
+    server.send("POST", "/logout", Some(&alice)).await;
+    assert_eq!(server.get("/hello", Some(&alice)).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(server.get("/nowhere", None).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_brings_the_claims_along() {
+    let server = Server::start().await;
+    let pair: Value = server.ask_login("bob", "builder").await.json().await.unwrap();
+    let refresh_token = pair["refresh_token"].as_str().unwrap();
+    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+    let request = Client::new().post(format!("{}/oauth/token", server.base)).form(&form);
+    let next: Value = request.send().await.unwrap().json().await.unwrap();
+    let (status, me) = server.get("/me", next["access_token"].as_str()).await;
+    assert_eq!(status, StatusCode::OK);
+    let me: Value = serde_json::from_str(&me).unwrap();
+    assert_eq!(me, json!({ "user": "bob", "plan": "pro" }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
