@@ -58,16 +58,70 @@ impl Server {
         };
         // It goes on writing, and must not block on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let server = Self { base, client: Client::new(), _process: process };
+        let client = Client::builder().user_agent("capabilities").build().unwrap();
+        let server = Self { base, client, _process: process };
         server.until("/readyz", "", StatusCode::OK).await;
         server
     }
 
     pub(crate) async fn login(&self, username: &str, password: &str) -> String {
-        let credentials = json!({ "username": username, "password": password });
-        let answer = self.post("/login", "", &credentials).await;
-        assert_eq!(answer.0, StatusCode::OK);
-        answer.1["access_token"].as_str().unwrap().to_owned()
+        self.log_in(username, password, "").await.access
+    }
+
+    /// A session on a device with this label.
+    pub(crate) async fn log_in(&self, username: &str, password: &str, label: &str) -> Pair {
+        let label = Some(label).filter(|label| !label.is_empty());
+        let credentials = json!({ "username": username, "password": password, "label": label });
+        let (status, answer) = self.post("/login", "", &credentials).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        Pair::of(&answer)
+    }
+
+    /// Alice's session on a device with this label.
+    pub(crate) async fn alice_on(&self, label: &str) -> Pair {
+        self.log_in("alice", "wonderland", label).await
+    }
+
+    /// Bob's session, who is an administrator.
+    pub(crate) async fn bob_on(&self, label: &str) -> Pair {
+        self.log_in("bob", "builder", label).await
+    }
+
+    /// What the token endpoint says to this refresh token.
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> (StatusCode, Value) {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+        read(self.client.post(format!("{}/oauth/token", self.base)).form(&form)).await
+    }
+
+    /// The next pair.
+    pub(crate) async fn renewed(&self, refresh_token: &str) -> Pair {
+        let (status, answer) = self.refresh(refresh_token).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        Pair::of(&answer)
+    }
+
+    /// The session of `pair` is over: its access token soon, its refresh token at once.
+    pub(crate) async fn assert_ended(&self, pair: &Pair) {
+        let (status, answer) = self.refresh(&pair.refresh).await;
+        assert_eq!((status, &answer["error"]), (StatusCode::BAD_REQUEST, &json!("invalid_grant")));
+        self.until("/me", &pair.access, StatusCode::UNAUTHORIZED).await;
+    }
+
+    /// Both tokens of `pair` are good. Spends the refresh token.
+    pub(crate) async fn assert_alive(&self, pair: &Pair) {
+        assert_eq!(self.me(&pair.access).await, StatusCode::OK);
+        let next = self.renewed(&pair.refresh).await;
+        assert_eq!(self.me(&next.access).await, StatusCode::OK);
+    }
+
+    /// The labels that `GET /sessions` tells, sorted.
+    pub(crate) async fn labels(&self, token: &str) -> Vec<String> {
+        let (status, sessions) = self.get("/sessions", token).await;
+        assert_eq!(status, StatusCode::OK, "{sessions}");
+        let label = |session: &Value| session["label"].as_str().unwrap_or_default().to_owned();
+        let mut labels: Vec<String> = sessions.as_array().unwrap().iter().map(label).collect();
+        labels.sort();
+        labels
     }
 
     pub(crate) async fn alice(&self) -> String {
@@ -86,6 +140,14 @@ impl Server {
     pub(crate) async fn post(&self, path: &str, token: &str, body: &Value) -> (StatusCode, Value) {
         let request = self.client.post(format!("{}{path}", self.base)).json(body);
         read(if token.is_empty() { request } else { request.bearer_auth(token) }).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, token: &str, body: &Value) -> (StatusCode, Value) {
+        read(self.client.put(format!("{}{path}", self.base)).json(body).bearer_auth(token)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str, token: &str) -> StatusCode {
+        read(self.client.delete(format!("{}{path}", self.base)).bearer_auth(token)).await.0
     }
 
     pub(crate) async fn me(&self, token: &str) -> StatusCode {
@@ -130,6 +192,28 @@ impl Server {
 async fn read(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
     let answer = request.send().await.unwrap();
     (answer.status(), answer.json().await.unwrap_or_default())
+}
+
+/// What a login or a refresh returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+    /// In seconds.
+    pub(crate) expires_in: u64,
+}
+
+impl Pair {
+    pub(crate) fn of(answer: &Value) -> Self {
+        let text = |member: &str| answer[member].as_str().unwrap().to_owned();
+        assert_eq!(answer["token_type"], "Bearer");
+        let expires_in = answer["expires_in"].as_u64().unwrap();
+        Self { access: text("access_token"), refresh: text("refresh_token"), expires_in }
+    }
+
+    pub(crate) fn sid(&self) -> String {
+        claims(&self.access)["sid"].as_str().unwrap().to_owned()
+    }
 }
 
 /// The claims of a token, as its bearer may read them.

@@ -4,8 +4,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../common/instance.rs"]
+mod instance;
+
+mod accounts;
+mod devices;
+mod dump;
 mod fleet;
 mod issuers;
+mod refreshing;
 mod refusals;
 mod revocation;
 mod service;
+mod sessions;

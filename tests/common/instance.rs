@@ -27,6 +27,7 @@ pub(crate) struct Instance {
     pub(crate) clock: ManualClock,
 }
 
+#[allow(dead_code, reason = "each suite uses a part of it")]
 impl Instance {
     /// An instance on the database and the keys in `data`, loaded, its clock at [`START`].
     pub(crate) async fn start(data: &Path) -> Self {
