@@ -49,7 +49,7 @@ impl Devices {
         })
         .await;
         let claims = async |user: Id| Ok(grant(user.as_str(), &[]));
-        let endpoint = TokenEndpoint::new(instance.issuer.clone(), move |user| claims(user));
+        let endpoint = TokenEndpoint::new(instance.issuer.clone(), claims);
         let app = Router::new()
             .route("/me", get(async |caller: Verified| caller.subject().to_owned()))
             .route("/sessions", get(sessions))
