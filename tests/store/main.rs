@@ -22,5 +22,6 @@ macro_rules! contract {
 
 mod contract;
 mod harness;
+mod refreshing;
 mod sessions;
 mod sqlite;
