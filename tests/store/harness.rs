@@ -1,6 +1,6 @@
 //! One way to make each store and to run a transaction on it.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
@@ -121,6 +121,13 @@ impl Sqlite {
     pub async fn application(&self) -> SqlitePool {
         SqlitePool::connect_with(self.options()).await.unwrap()
     }
+}
+
+/// For tests of many thousand durable commits: in memory, where there is a file system in it.
+pub fn fast_directory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let in_memory = memory.is_dir().then(|| tempfile::tempdir_in(memory).ok()).flatten();
+    in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
 pub fn options(directory: &TempDir) -> SqliteConnectOptions {

@@ -1,7 +1,7 @@
 //! Ten thousand rounds of clients that refresh one session at once, through the handles of a small
 //! fleet: answers get lost, processes crash half-way, revocations come in between, thieves replay.
 
-use std::{future::Future, path::Path, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -23,7 +23,7 @@ use tower_revocation::{
     },
 };
 
-use crate::harness::{GRACE, START, options};
+use crate::harness::{GRACE, START, fast_directory, options};
 
 const SEED: u64 = 0x5eed_2026;
 
@@ -170,10 +170,7 @@ enum Habit {
 
 impl Fleet {
     async fn start(seed: u64) -> Self {
-        // Where there is a file system in memory, a hundred thousand durable commits take seconds.
-        let memory = Path::new("/dev/shm");
-        let in_memory = memory.is_dir().then(|| tempfile::tempdir_in(memory).ok()).flatten();
-        let directory = in_memory.unwrap_or_else(|| tempfile::tempdir().unwrap());
+        let directory = fast_directory();
         let (clock, hand) = Clock::manual(START);
         let mut handles = Vec::new();
         for _ in 0..HANDLES {
