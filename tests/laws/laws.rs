@@ -13,15 +13,16 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use proptest::prelude::*;
+use sqlx::sqlite::SqliteConnectOptions;
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneService};
 use tower_revocation::{
-    Demand, EpochStore, Epochs, Rejection, RevocationLayer, Scope,
+    Demand, EpochStore, Epochs, Rejection, Revocation, RevocationLayer, Scope, SqliteStore,
     clock::Clock,
     cutoff::{CutOff, Stamp, StoreTime, revoked},
     epochs::Synced,
     lifetimes::Lifetimes,
     scope::Id,
-    store::Audit,
+    store::{Audit, Device, Mint, MintFor},
 };
 
 use crate::{
@@ -296,6 +297,45 @@ async fn l8_a_hundred_thousand_trusted_requests_send_no_statement() {
     // And the counter still counts.
     instance.login("alice", &[]).await.unwrap();
     assert!(statements::begun(&file) > before);
+}
+
+// ---- beside the laws: what a refresh costs ----
+
+#[tokio::test]
+async fn a_refresh_is_one_statement_and_so_is_its_replay() {
+    statements::count_from_now_on();
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("test.db");
+    let (clock, hand) = Clock::manual(START);
+    let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    let store = SqliteStore::connect(options, clock).await.unwrap();
+    // Cut-offs of all its scopes: they are looked up, not missing.
+    for scope in [Scope::Everyone, alice(), Scope::group("staff").unwrap()] {
+        store.revoke(Revocation::new(scope, Demand::Login)).await.unwrap();
+    }
+    let ticket = store.ticket().await.unwrap();
+    let sid = Id::random();
+    let mint = |session| Mint {
+        ticket,
+        session,
+        sid: sid.clone(),
+        user: Id::new("alice").unwrap(),
+        groups: vec![Id::new("staff").unwrap()],
+        device: Device::new().with_label("phone"),
+        lifetimes: Lifetimes::default(),
+    };
+    store.mint(&mint(MintFor::Login)).await.unwrap();
+    // Of these the second is a replay while the successor is unused, the fourth within the grace
+    // time.
+    for (counter, successor) in [(0, 1), (0, 1), (1, 2), (0, 1), (2, 3)] {
+        hand.advance(Duration::from_secs(1));
+        let refresh = mint(MintFor::Refresh { counter, grace: Duration::from_secs(10) });
+        let (begun, counted) = (statements::begun(&file), store.statements().session);
+        let minted = store.mint(&refresh).await.unwrap();
+        assert_eq!(minted.counter, successor);
+        assert_eq!(statements::begun(&file) - begun, 1, "for the counter {counter}");
+        assert_eq!(store.statements().session - counted, 1, "for the counter {counter}");
+    }
 }
 
 // ---- 9: refuse when in doubt ----
