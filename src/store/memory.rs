@@ -157,9 +157,6 @@ impl State {
         let now = clock.now().wall;
         let stamp = Stamp::after(self.newest);
         let asked = self.cut_off(&mint.scopes());
-        if mint.session == MintFor::Login && self.sessions.contains_key(&mint.sid) {
-            return Err(Error::new(ErrorKind::Store, "there is such a session"));
-        }
         let before = self.sessions.get(&mint.sid);
         let guarded = before.map_or(asked, |session| asked.join(self.guarded(&mint.sid, session)));
         let snapshot = Snapshot { newest: self.newest, guarded, asked, now };
@@ -171,6 +168,9 @@ impl State {
                 Ok(Err(ErrorKind::RefreshTokenReused(receipt).into()))
             }
             Verdict::Mint => Ok(Ok(match self.sessions.get_mut(&mint.sid) {
+                Some(_) if mint.session == MintFor::Login => {
+                    return Err(Error::new(ErrorKind::Store, "there is such a session"));
+                }
                 Some(session) => session.go_on(mint, stamp, now),
                 None => {
                     let (session, minted) = SessionRow::begin(mint, stamp, now);

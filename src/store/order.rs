@@ -72,7 +72,9 @@ impl Family {
         let spent = usize::try_from(successors).ok().and_then(|index| self.spent.get(index));
         match spent {
             // Its successor is the current one, and unused.
-            Some(&spent) if successors == 0 || now < spent + grace => Presented::Again(spent),
+            Some(&spent) if successors == 0 || now < spent.saturating_add(grace) => {
+                Presented::Again(spent)
+            }
             _ => Presented::Reused,
         }
     }
@@ -80,7 +82,7 @@ impl Family {
     /// The current one is spent at `now`, and the next one is current.
     pub(super) fn spend(&mut self, grace: Duration, now: Duration) {
         self.counter += 1;
-        self.spent.retain(|spent| now < *spent + grace);
+        self.spent.retain(|spent| now < spent.saturating_add(grace));
         self.spent.insert(0, now);
         self.spent.truncate(Self::REMEMBERED);
     }
