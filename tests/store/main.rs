@@ -22,6 +22,7 @@ macro_rules! contract {
 
 mod contract;
 mod harness;
+mod histories;
 mod model;
 mod refreshing;
 mod sessions;

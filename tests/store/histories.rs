@@ -1,0 +1,231 @@
+//! Random histories of a store, aimed at the limits of its decisions.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tower_revocation::Demand;
+
+use crate::harness::GRACE;
+
+pub(crate) const TICK: Duration = Duration::from_micros(1);
+
+/// A second longer than the other, as when a fleet is being reconfigured.
+pub(crate) const LONGER_GRACE: Duration = Duration::from_secs(11);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Login {
+        slot: usize,
+        user: usize,
+        groups: usize,
+        ticket: Asked,
+    },
+    Refresh {
+        slot: usize,
+        counter: i64,
+        grace: Duration,
+        at: At,
+        who: Who,
+    },
+    /// More refreshes within one grace time than are remembered, then two that are at the limit.
+    Burst {
+        slot: usize,
+    },
+    Reissue {
+        slot: usize,
+        at: At,
+        who: Who,
+    },
+    Revoke(Vec<Asks>),
+    Request {
+        asks: Asks,
+        committed: bool,
+        sealed: bool,
+    },
+    /// Asks for the receipt of a request that was left pending.
+    Seal,
+    Clear(Over),
+    Clock(At),
+    Purge,
+    Sessions(Filter),
+    Load,
+    Poll,
+    /// Raises `newest` by so much.
+    Advance(u64),
+}
+
+/// Which ticket a mint is asked with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asked {
+    Fresh,
+    /// The highest known to a copy in memory, so many revocations ago.
+    Old(usize),
+    Ahead(u64),
+}
+
+/// As whom a session goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Who {
+    pub(crate) ticket: Asked,
+    pub(crate) groups: usize,
+    pub(crate) stranger: bool,
+}
+
+/// Where the clock is set to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum At {
+    Now,
+    Later(Duration),
+    /// So many ticks around the end of a limit of the session.
+    Around {
+        slot: usize,
+        limit: Limit,
+        ticks: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    /// The grace time of the counter that is this far from the current one.
+    Grace(i64),
+    Idle,
+    Life,
+    /// Until cut-offs of now are purged: those that demand a refresh, and those for a login.
+    Reissues,
+    Logins,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asks {
+    pub(crate) over: Over,
+    pub(crate) demand: Demand,
+    pub(crate) sparing: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Over {
+    Everyone,
+    User(usize),
+    Group(usize),
+    Session(usize),
+    Token,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Filter {
+    Session(usize),
+    User(usize),
+    /// Refreshed within so many ticks less or more than since the session's last refresh.
+    Around {
+        slot: usize,
+        ticks: u32,
+    },
+}
+
+pub(crate) const SLOTS: usize = 3;
+pub(crate) const USERS: [&str; 2] = ["alice", "bob"];
+pub(crate) const GROUPS: [&[&str]; 4] = [&[], &["staff"], &["admins"], &["admins", "staff"]];
+
+pub(crate) fn slot() -> impl Strategy<Value = usize> {
+    0..SLOTS
+}
+
+pub(crate) fn asked() -> impl Strategy<Value = Asked> {
+    prop_oneof![
+        8 => Just(Asked::Fresh),
+        3 => (0..4_usize).prop_map(Asked::Old),
+        1 => (1..=2_u64).prop_map(Asked::Ahead),
+    ]
+}
+
+pub(crate) fn who() -> impl Strategy<Value = Who> {
+    (asked(), 0..GROUPS.len(), prop::bool::weighted(0.05))
+        .prop_map(|(ticket, groups, stranger)| Who { ticket, groups, stranger })
+}
+
+pub(crate) fn limit() -> impl Strategy<Value = Limit> {
+    prop_oneof![
+        6 => (-4..0_i64).prop_map(Limit::Grace),
+        2 => Just(Limit::Idle),
+        1 => Just(Limit::Life),
+        1 => Just(Limit::Reissues),
+        1 => Just(Limit::Logins),
+    ]
+}
+
+/// Mostly about `slot`, so that the limit is that of the session which is asked for.
+pub(crate) fn at(slot: usize) -> impl Strategy<Value = At> {
+    let later = prop_oneof![Just(TICK), Just(TICK * 1_000_000), Just(GRACE / 2), Just(GRACE)];
+    prop_oneof![
+        5 => Just(At::Now),
+        3 => later.prop_map(At::Later),
+        4 => (limit(), 0..3_u32).prop_map(move |(limit, ticks)| At::Around { slot, limit, ticks }),
+    ]
+}
+
+pub(crate) fn refresh() -> impl Strategy<Value = Operation> {
+    let counter = prop_oneof![
+        8 => Just(0), 3 => Just(-1), 3 => Just(-2), 2 => Just(-3), 1 => Just(-4), 1 => 1..=2_i64
+    ];
+    let grace = prop_oneof![8 => Just(GRACE), 1 => Just(LONGER_GRACE), 1 => Just(Duration::ZERO)];
+    slot().prop_flat_map(move |slot| {
+        // A token that is presented at the end of its own grace time.
+        let on_time = (-4..-1_i64, 0..3_u32, who()).prop_map(move |(counter, ticks, who)| {
+            let at = At::Around { slot, limit: Limit::Grace(counter), ticks };
+            Operation::Refresh { slot, counter, grace: GRACE, at, who }
+        });
+        let any = (counter.clone(), grace.clone(), at(slot), who()).prop_map(
+            move |(counter, grace, at, who)| Operation::Refresh { slot, counter, grace, at, who },
+        );
+        prop_oneof![1 => on_time, 5 => any]
+    })
+}
+
+pub(crate) fn over() -> impl Strategy<Value = Over> {
+    prop_oneof![
+        1 => Just(Over::Everyone),
+        3 => (0..USERS.len()).prop_map(Over::User),
+        4 => (0..2_usize).prop_map(Over::Group),
+        3 => slot().prop_map(Over::Session),
+        1 => Just(Over::Token),
+    ]
+}
+
+pub(crate) fn asks() -> impl Strategy<Value = Asks> {
+    let demand = prop_oneof![Just(Demand::Refresh), Just(Demand::Login)];
+    (over(), demand, prop::option::of(slot())).prop_map(|(over, demand, sparing)| Asks {
+        over,
+        demand,
+        sparing,
+    })
+}
+
+pub(crate) fn operation() -> impl Strategy<Value = Operation> {
+    let filter = prop_oneof![
+        slot().prop_map(Filter::Session),
+        (0..USERS.len()).prop_map(Filter::User),
+        (slot(), 0..3_u32).prop_map(|(slot, ticks)| Filter::Around { slot, ticks }),
+    ];
+    prop_oneof![
+        24 => refresh(),
+        1 => slot().prop_map(|slot| Operation::Burst { slot }),
+        6 => (slot(), 0..USERS.len(), 0..GROUPS.len(), asked()).prop_map(
+            |(slot, user, groups, ticket)| Operation::Login { slot, user, groups, ticket },
+        ),
+        3 => slot().prop_flat_map(|slot| {
+            (at(slot), who()).prop_map(move |(at, who)| Operation::Reissue { slot, at, who })
+        }),
+        4 => prop::collection::vec(asks(), 1..3).prop_map(Operation::Revoke),
+        4 => (asks(), prop::bool::weighted(0.8), any::<bool>()).prop_map(
+            |(asks, committed, sealed)| Operation::Request { asks, committed, sealed },
+        ),
+        1 => Just(Operation::Seal),
+        1 => over().prop_map(Operation::Clear),
+        2 => slot().prop_flat_map(at).prop_map(Operation::Clock),
+        2 => Just(Operation::Purge),
+        3 => filter.prop_map(Operation::Sessions),
+        1 => Just(Operation::Load),
+        1 => Just(Operation::Poll),
+        1 => (0..3_u64).prop_map(Operation::Advance),
+    ]
+}
