@@ -126,6 +126,11 @@ impl fmt::Debug for ManualClock {
     }
 }
 
+/// Whole seconds, rounded up.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
 /// Whole microseconds, saturating: 584,000 years.
 pub(crate) fn as_micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)

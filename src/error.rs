@@ -89,7 +89,7 @@ pub enum ConfigError {
         realm: String,
     },
     /// Keys could not be read from or written to their directory.
-    #[error("signing keys in {directory:?}")]
+    #[error("keys in {directory:?}")]
     KeyDirectory {
         /// The directory.
         directory: std::path::PathBuf,
@@ -172,11 +172,13 @@ pub enum ErrorKind {
     RefusedRequest,
     /// The session has ended, was revoked, or never was.
     SessionEnded,
-    /// A refresh token is forged, damaged, of another version, key or client, or was made void by
-    /// "all others but me". It harms nobody.
+    /// A refresh token is forged, damaged, of another version, key, issuer or client, was made
+    /// void by "all others but me", or was never handed out by the store as it is now. It harms
+    /// nobody.
     RefreshTokenInvalid,
-    /// A refresh token came back that was spent before the grace time: somebody has a copy. Its
-    /// session and the access tokens of that are revoked; the receipt says with what cut-off.
+    /// A refresh token came back that was spent longer ago than the grace time, and its successor
+    /// was used: somebody has a copy. Its session and the access tokens of that are revoked; the
+    /// receipt says with what cut-off.
     RefreshTokenReused(Receipt),
     /// The service refuses the account, which is suspended or gone for instance.
     AccountRefused,
@@ -186,6 +188,8 @@ pub enum ErrorKind {
     Id(InvalidId),
     /// A claim cannot be part of a token of this issuer.
     Claims,
+    /// The key ring could not be read, so that nothing is known of a refresh token.
+    Keys,
     /// No signing key is active.
     NoSigningKey,
     /// Signing failed.
@@ -268,6 +272,7 @@ impl fmt::Display for Error {
             ErrorKind::AccountUnavailable => f.write_str("the account could not be read"),
             ErrorKind::Id(problem) => write!(f, "the identifier {problem}"),
             ErrorKind::Claims => f.write_str("the claims cannot be part of a token"),
+            ErrorKind::Keys => f.write_str("the key ring could not be read"),
             ErrorKind::NoSigningKey => f.write_str("no signing key is active"),
             ErrorKind::Signing => f.write_str("the token could not be signed"),
             ErrorKind::TaskEnded => f.write_str("the background task has ended"),

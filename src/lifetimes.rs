@@ -46,12 +46,13 @@ impl Lifetimes {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Duration`] if it is zero or longer than the session's life.
+    /// [`ConfigError::Duration`] if it is shorter than an access token's life, by whose end a
+    /// client refreshes, or longer than the session's.
     pub fn with_idle(self, idle: Duration) -> Result<Self, ConfigError> {
         let refuse =
             |problem| Err(ConfigError::Duration { field: "idle lifetime", value: idle, problem });
-        if idle.is_zero() {
-            return refuse("is zero");
+        if idle < self.access {
+            return refuse("is shorter than an access token's life");
         }
         if idle > self.session {
             return refuse("is longer than a session's life");

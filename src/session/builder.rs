@@ -7,7 +7,10 @@ use super::{
     issuer::Shared,
     refresh::{Reuse, ReuseHook},
 };
-use crate::{epochs::Epochs, error::ConfigError, lifetimes::Lifetimes, store::EpochStore};
+use crate::{
+    clock::whole_seconds, epochs::Epochs, error::ConfigError, lifetimes::Lifetimes,
+    store::EpochStore,
+};
 
 /// The longest grace time: within it nobody hears of a theft.
 const MAX_GRACE: Duration = Duration::from_secs(3_600);
@@ -145,8 +148,7 @@ impl<S: EpochStore> IssuerBuilder<S> {
         if asked.is_zero() {
             return refuse("is zero");
         }
-        let whole = asked.as_secs() + u64::from(asked.subsec_nanos() > 0);
-        let access_lifetime = Duration::from_secs(whole);
+        let access_lifetime = Duration::from_secs(whole_seconds(asked));
         if access_lifetime > maximum {
             return refuse("is over the longest access token's life, in whole seconds");
         }

@@ -49,7 +49,8 @@ impl Grant {
         }
     }
 
-    /// The groups that it carries, each of which can be revoked. Duplicates count once.
+    /// Adds groups that it carries, each of which can be revoked: 256 at most, and the whole token
+    /// has 8 KiB at most. Duplicates count once.
     #[must_use]
     pub fn groups(mut self, groups: impl IntoIterator<Item = Id>) -> Self {
         for group in groups {

@@ -11,13 +11,15 @@ use super::{
     refresh_token::{self, Family, Party},
 };
 use crate::{
+    clock::whole_seconds,
+    cutoff::Stamp,
     epochs::Epochs,
     error::{ConfigError, Error, ErrorKind},
     lifetimes::Lifetimes,
     scope::Id,
     store::{EpochStore, Mint, MintFor, Minted, Ticket},
     telemetry,
-    token::{IssuerRules, encode},
+    token::{IssuerRules, MAX_GROUPS, MAX_TOKEN_BYTES, encode},
 };
 
 /// The header `typ` of access tokens (RFC 9068, section 2.1).
@@ -98,7 +100,8 @@ impl<S: EpochStore> Issuer<S> {
     /// of the user or one of the groups came after the ticket: with
     /// [`Demand::Login`](crate::Demand::Login) refuse the login, with
     /// [`Demand::Refresh`](crate::Demand::Refresh) read the claims again and start over with a
-    /// new ticket. Otherwise the failure of the store or of the signature.
+    /// new ticket. [`ErrorKind::Claims`] if the token would be one that verifiers refuse, with over
+    /// 256 groups or over 8 KiB. Otherwise the failure of the store or of the signature.
     ///
     /// # Cancel safety
     ///
@@ -146,9 +149,11 @@ impl<S: EpochStore> Issuer<S> {
         sid: Id,
         grant: Grant,
     ) -> Result<TokenPair, Error> {
-        let Grant { user, groups, permissions, claims, device } = grant;
+        let Grant { user, groups, permissions, claims: own, device } = grant;
         let lifetimes = self.shared.lifetimes;
         let mint = Mint { ticket, session, sid, user, groups, device, lifetimes };
+        let said = Said { permissions, own };
+        self.shared.check(&mint, &said)?;
         let shared = self.shared.clone();
         // A task of its own: whoever is to hear of a theft does, though the client goes away.
         let task = tokio::spawn(async move {
@@ -167,7 +172,7 @@ impl<S: EpochStore> Issuer<S> {
         });
         let (mint, minted) =
             task.await.map_err(|ended| Error::new(ErrorKind::TaskEnded, ended))??;
-        self.shared.sign(mint, minted, permissions, &claims)
+        self.shared.sign(mint, minted, said)
     }
 }
 
@@ -186,7 +191,8 @@ impl<S> Shared<S> {
     /// How long an access token lives that is issued at `issued_at`: no longer than its session.
     fn access_life(&self, issued_at: u64, minted: &Minted) -> Result<Duration, Error> {
         let jitter = rand::random_range(0..=self.access_jitter.as_secs());
-        let end = (minted.session_began + self.lifetimes.session()).as_secs();
+        // To the second: the store has let the session live, so there is something left of it.
+        let end = whole_seconds(minted.session_began + self.lifetimes.session());
         let life = (self.access_lifetime.as_secs() - jitter).min(end.saturating_sub(issued_at));
         if life == 0 {
             return Err(ErrorKind::SessionEnded.into());
@@ -194,33 +200,40 @@ impl<S> Shared<S> {
         Ok(Duration::from_secs(life))
     }
 
-    fn sign(
-        &self,
-        mint: Mint,
-        minted: Minted,
-        permissions: Option<String>,
-        own: &Map<String, Value>,
-    ) -> Result<TokenPair, Error> {
-        let id = Id::random();
-        let issued_at = minted.issued_at.as_secs();
-        let began = minted.session_began.as_secs();
-        let expires_in = self.access_life(issued_at, &minted)?;
-        let claims = Claims {
-            iss: &self.issuer,
-            exp: issued_at + expires_in.as_secs(),
-            aud: &self.audience,
-            sub: mint.user.as_str(),
-            client_id: &self.client_id,
-            iat: issued_at,
-            jti: id.as_str(),
-            sid: mint.sid.as_str(),
-            rvs: minted.stamp.as_micros(),
-            auth_time: began,
-            oat: began,
-            groups: mint.groups.iter().map(Id::as_str).collect(),
-            scope: permissions.as_deref(),
-            own,
+    /// Refuses what verifiers refuse, before anything is written for it.
+    fn check(&self, mint: &Mint, said: &Said) -> Result<(), Error> {
+        if mint.groups.len() > MAX_GROUPS {
+            let problem = format!("there are more than {MAX_GROUPS} groups");
+            return Err(Error::new(ErrorKind::Claims, problem));
+        }
+        // As long as it gets. Nobody is kept waiting for a signature but those who are suspicious.
+        let far = Duration::from_secs(99_999_999_999);
+        let longest = Minted {
+            stamp: Stamp::from_micros(u64::MAX),
+            issued_at: far,
+            session_began: far,
+            counter: 0,
+            counted_at: far,
         };
+        let claims = self.claims(mint, &longest, said, far.as_secs(), &mint.sid);
+        let payload =
+            serde_json::to_vec(&claims).map_err(|cause| Error::new(ErrorKind::Claims, cause))?;
+        if payload.len() < MAX_TOKEN_BYTES / 2 {
+            return Ok(());
+        }
+        let length = encode(&self.keys.signing_key(), TYP, &claims)?.len();
+        if length > MAX_TOKEN_BYTES {
+            let problem = format!("the token would be over {MAX_TOKEN_BYTES} bytes long");
+            return Err(Error::new(ErrorKind::Claims, problem));
+        }
+        Ok(())
+    }
+
+    fn sign(&self, mint: Mint, minted: Minted, said: Said) -> Result<TokenPair, Error> {
+        let id = Id::random();
+        let expires_in = self.access_life(minted.issued_at.as_secs(), &minted)?;
+        let expires_at = minted.issued_at.as_secs() + expires_in.as_secs();
+        let claims = self.claims(&mint, &minted, &said, expires_at, &id);
         let token = encode(&self.keys.signing_key(), TYP, &claims)?;
         let session = mint.sid.clone();
         let access = AccessToken { token, id, session, stamp: minted.stamp, expires_in };
@@ -229,8 +242,41 @@ impl<S> Shared<S> {
         let secret = self.keys.refresh_secret(minted.counted_at)?;
         let family = Family { session: mint.sid, user: mint.user, counter: minted.counter };
         let refresh = refresh_token::seal(&secret, &self.party(), &family)?;
-        Ok(TokenPair { access, refresh, permissions })
+        Ok(TokenPair { access, refresh, permissions: said.permissions })
     }
+
+    fn claims<'a>(
+        &'a self,
+        mint: &'a Mint,
+        minted: &Minted,
+        said: &'a Said,
+        expires_at: u64,
+        id: &'a Id,
+    ) -> Claims<'a> {
+        let began = minted.session_began.as_secs();
+        Claims {
+            iss: &self.issuer,
+            exp: expires_at,
+            aud: &self.audience,
+            sub: mint.user.as_str(),
+            client_id: &self.client_id,
+            iat: minted.issued_at.as_secs(),
+            jti: id.as_str(),
+            sid: mint.sid.as_str(),
+            rvs: minted.stamp.as_micros(),
+            auth_time: began,
+            oat: began,
+            groups: mint.groups.iter().map(Id::as_str).collect(),
+            scope: said.permissions.as_deref(),
+            own: &said.own,
+        }
+    }
+}
+
+/// What a grant says that is no affair of the store.
+struct Said {
+    permissions: Option<String>,
+    own: Map<String, Value>,
 }
 
 /// The claims of RFC 9068, section 2.2, and ours.

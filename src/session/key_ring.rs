@@ -1,6 +1,13 @@
 //! Signing keys and refresh secrets: made, kept in a directory, rotated.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Mutex as AsyncMutex, task::spawn_blocking};
 
 use super::{
     key_files::{Each, KeyFiles, Purpose},
@@ -8,11 +15,14 @@ use super::{
     rotation::Rotation,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Reading},
     error::{ConfigError, Error, ErrorKind},
     lifetimes::Lifetimes,
     token::{Algorithm, KeySet, SigningKey, VerifyingKey},
 };
+
+/// How often at most an unknown id has the files read again.
+const LEARNING_PAUSE: Duration = Duration::from_secs(1);
 
 /// The issuer's keys: those that sign access tokens, and the secrets that seal refresh tokens.
 /// A handle, cheap to clone.
@@ -40,6 +50,10 @@ struct Shared {
     /// `None` in memory.
     files: Option<KeyFiles>,
     clock: Clock,
+    /// Held while files are read and their keys put in place: what was read later must win.
+    reading: Mutex<()>,
+    /// When an unknown id last had the files read again, and whether that went well.
+    learnt: AsyncMutex<Option<(Reading, bool)>>,
 }
 
 impl KeyRing {
@@ -96,7 +110,8 @@ impl KeyRing {
 
     fn with(keys: Each<Vec<AgedKey>>, files: Option<KeyFiles>, clock: Clock) -> Self {
         let rings = Each { access: Ring::new(keys.access), refresh: Ring::new(keys.refresh) };
-        let shared = Shared { rings, files, clock };
+        let (reading, learnt) = (Mutex::default(), AsyncMutex::default());
+        let shared = Shared { rings, files, clock, reading, learnt };
         Self { shared: Arc::new(shared), publish_ahead: Duration::from_secs(60) }
     }
 
@@ -153,6 +168,7 @@ impl KeyRing {
     /// was.
     pub fn reload(&self) -> Result<(), ConfigError> {
         if let Some(files) = &self.shared.files {
+            let _reading = self.shared.reading.lock().unwrap_or_else(PoisonError::into_inner);
             let keys = files.read_complete()?;
             self.shared.rings.access.replace(keys.access);
             self.shared.rings.refresh.replace(keys.refresh);
@@ -194,6 +210,33 @@ impl KeyRing {
     pub(super) fn refresh_verifier(&self, kid: &str, life: Duration) -> Option<VerifyingKey> {
         let alive = self.shared.rings.refresh.verifying(self.rotation(life), self.now());
         alive.into_iter().find(|secret| secret.kid() == Some(kid))
+    }
+
+    /// Reads the directory again, since a token names a secret that is not in the ring: another
+    /// instance may have made it. At most once a second, as anybody can invent ids.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Keys`] if that fails: then nothing is known of the token.
+    pub(super) async fn learn(&self) -> Result<(), Error> {
+        if self.shared.files.is_none() {
+            return Ok(());
+        }
+        // Whoever comes while the files are being read waits, and then knows.
+        let mut learnt = self.shared.learnt.lock().await;
+        let now = self.shared.clock.now();
+        match *learnt {
+            Some((at, true)) if now.since(at) < LEARNING_PAUSE => return Ok(()),
+            Some((at, false)) if now.since(at) < LEARNING_PAUSE => {
+                return Err(ErrorKind::Keys.into());
+            }
+            _ => {}
+        }
+        let ring = self.clone();
+        let read = spawn_blocking(move || ring.reload()).await;
+        let read = read.map_err(|ended| Error::new(ErrorKind::TaskEnded, ended))?;
+        *learnt = Some((now, read.is_ok()));
+        read.map_err(|cause| Error::new(ErrorKind::Keys, cause))
     }
 
     /// The wall clock.

@@ -68,12 +68,21 @@ impl<S: EpochStore> Issuer<S> {
         F: Future<Output = Result<Grant, Error>>,
     {
         let shared = &self.shared;
-        // It is presented until its successor is used, so for two idle times at most. The ring's
-        // clock need not be the store's.
-        let life = (shared.lifetimes.idle() + shared.lifetimes.leeway()) * 2;
-        let family = refresh_token::open(refresh_token, &shared.party(), |kid| {
-            shared.keys.refresh_verifier(kid, life)
-        })?;
+        // One that is not used may be presented as long as its session lives. The ring's clock
+        // need not be the store's.
+        let life = shared.lifetimes.session() + shared.lifetimes.leeway() * 2;
+        let open = || {
+            let verifier = |kid: &str| shared.keys.refresh_verifier(kid, life);
+            refresh_token::open(refresh_token, &shared.party(), verifier)
+        };
+        let family = match open() {
+            // Another instance may have made its secret meanwhile.
+            Err(error) if refresh_token::names_unknown_key(&error) => {
+                shared.keys.learn().await?;
+                open()?
+            }
+            opened => opened?,
+        };
         let session = MintFor::Refresh { counter: family.counter, grace: shared.refresh_grace };
         let ticket = match &shared.epochs {
             Some(epochs) => Ticket::new(epochs.newest()),

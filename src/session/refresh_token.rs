@@ -109,6 +109,12 @@ pub(super) fn open(
     Ok(Family { session, user, counter })
 }
 
+/// Whether a token was refused because its key is not known here.
+pub(super) fn names_unknown_key(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    source.and_then(|source| source.downcast_ref()) == Some(&Flaw::UnknownKey)
+}
+
 /// What the MAC covers. Each part follows its length, so that no two lists make the same text.
 fn covered(party: &Party<'_>, payload: &str) -> Vec<u8> {
     let mut text = LABEL.to_vec();

@@ -136,12 +136,14 @@ impl State {
         self.cut_off(&groups.chain(own).collect::<Vec<_>>())
     }
 
+    fn is_alive(&self, sid: &Id) -> bool {
+        let stands = |session: &SessionRow| session.stands(self.guarded(sid, session));
+        self.sessions.get(sid).is_some_and(stands)
+    }
+
     fn seal(&mut self, revocation: &Revocation, clock: &Clock) -> Result<StoreTime, Error> {
         let cut_off = next_cut_off(self.newest, clock.now().wall)?;
-        let spared = revocation.spared.as_ref().filter(|sid| {
-            let alive = |session: &SessionRow| session.stands(self.guarded(sid, session));
-            self.sessions.get(*sid).is_some_and(alive)
-        });
+        let spared = revocation.spared.as_ref().filter(|sid| self.is_alive(sid));
         if let Some(session) = spared.and_then(|sid| self.sessions.get_mut(sid)) {
             session.spare(cut_off);
         }
@@ -197,6 +199,12 @@ impl EpochStore for MemoryStore {
     async fn revoke_many(&self, revocations: &[Revocation]) -> Result<Receipt, Error> {
         self.transaction(|state, clock| {
             for revocation in revocations {
+                let asked_by = revocation.spared.as_ref().filter(|_| revocation.conditional);
+                if asked_by.is_some_and(|sid| !state.is_alive(sid)) {
+                    return Err(ErrorKind::SessionEnded.into());
+                }
+            }
+            for revocation in revocations {
                 state.seal(revocation, clock)?;
             }
             Ok(Receipt::new(state.newest))
@@ -250,7 +258,9 @@ impl EpochStore for MemoryStore {
             let asked = |sid: &Id, row: &SessionRow| match filter {
                 SessionFilter::Id(id) => sid == id,
                 SessionFilter::User(user) => row.user == *user,
-                SessionFilter::RefreshedWithin(time) => now < row.refreshed_at + *time,
+                SessionFilter::RefreshedWithin(time) => {
+                    now < row.refreshed_at.saturating_add(*time)
+                }
             };
             let alive = |sid: &Id, row: &SessionRow| {
                 row.stands(state.guarded(sid, row))

@@ -27,6 +27,7 @@ pub(super) struct SessionRow {
     /// The groups of its last token.
     pub(super) groups: Vec<Id>,
     pub(super) began: Duration,
+    /// Never sinks: a clock that is behind for a moment must not end the session later on.
     pub(super) refreshed_at: Duration,
     pub(super) last_stamp: Stamp,
     pub(super) family: Family,
@@ -51,15 +52,15 @@ pub(super) enum Presented {
     Current,
     /// It was spent, for the first time at this moment, and gets its successor again.
     Again(Duration),
-    /// It was made void, or never handed out by the store as it is now.
+    /// It was made void, was never handed out by the store as it is now, or is too old to say.
     Invalid,
     /// It was spent, its successor too, and the grace time is over: somebody has a copy.
     Reused,
 }
 
 impl Family {
-    /// How many moments of spending are kept within a grace time. Whoever refreshes more often
-    /// than that may see a false alarm.
+    /// How many moments of spending are kept within a grace time. One from before them is refused
+    /// without an alarm, as long as all of them are within it.
     pub(super) const REMEMBERED: usize = 100;
 
     pub(super) fn presented(&self, counter: u64, grace: Duration, now: Duration) -> Presented {
@@ -75,16 +76,28 @@ impl Family {
             Some(&spent) if successors == 0 || now < spent.saturating_add(grace) => {
                 Presented::Again(spent)
             }
+            // Forgotten, and perhaps not too late: nothing is known to be stolen.
+            None if self.is_full()
+                && self.spent.last().is_some_and(|last| now < last.saturating_add(grace)) =>
+            {
+                Presented::Invalid
+            }
             _ => Presented::Reused,
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.spent.len() >= Self::REMEMBERED
     }
 
     /// The current one is spent at `now`, and the next one is current.
     pub(super) fn spend(&mut self, grace: Duration, now: Duration) {
         self.counter += 1;
-        self.spent.retain(|spent| now < spent.saturating_add(grace));
+        // From the first that is too old on: a moment's place says whose it is, also after the
+        // clock was set.
+        let kept = self.spent.iter().take_while(|spent| now < spent.saturating_add(grace)).count();
+        self.spent.truncate(kept.min(Self::REMEMBERED - 1));
         self.spent.insert(0, now);
-        self.spent.truncate(Self::REMEMBERED);
     }
 
     /// All so far are void.
@@ -136,13 +149,13 @@ impl SessionRow {
                     Presented::Again(spent) => (counter + 1, spent),
                     _ => {
                         self.family.spend(grace, now);
-                        self.refreshed_at = now;
+                        self.refreshed_at = self.refreshed_at.max(now);
                         (self.family.counter, now)
                     }
                 }
             }
             _ => {
-                self.refreshed_at = now;
+                self.refreshed_at = self.refreshed_at.max(now);
                 (self.family.counter, now)
             }
         };
@@ -266,6 +279,9 @@ mod tests {
             family.presented(family.counter - 100, GRACE, at(1_001)),
             Presented::Again(at(1_000))
         );
-        assert_eq!(family.presented(family.counter - 101, GRACE, at(1_001)), Presented::Reused);
+        // Too far back to say, until all that is remembered is too old.
+        let forgotten = family.counter - 101;
+        assert_eq!(family.presented(forgotten, GRACE, at(1_009)), Presented::Invalid);
+        assert_eq!(family.presented(forgotten, GRACE, at(1_010)), Presented::Reused);
     }
 }

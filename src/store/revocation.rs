@@ -13,6 +13,8 @@ pub struct Revocation {
     pub(crate) scope: Scope,
     pub(crate) demand: Demand,
     pub(crate) spared: Option<Id>,
+    /// Whether it is refused if the spared session has ended.
+    pub(crate) conditional: bool,
 }
 
 impl Revocation {
@@ -21,15 +23,32 @@ impl Revocation {
     /// With [`Demand::Refresh`] sessions live on and fetch new tokens; with [`Demand::Login`]
     /// they end.
     pub fn new(scope: Scope, demand: Demand) -> Self {
-        Self { scope, demand, spared: None }
+        Self { scope, demand, spared: None, conditional: false }
     }
 
     /// Spares the session `sid`, if it is alive when the revocation is sealed: "all others but
-    /// me". Its tokens are revoked like all others; its next one, minted afterwards, is good.
+    /// me". The session lives on, and its tokens do not: the access tokens are revoked like all
+    /// others, the refresh tokens are void. Call [`reissue`](crate::Issuer::reissue) afterwards, or
+    /// its client is logged out too.
+    ///
+    /// For a revocation that has to be in force whatever became of that session, after a change of
+    /// the password for instance.
     #[must_use]
     pub fn sparing(mut self, sid: Id) -> Self {
         self.spared = Some(sid);
         self
+    }
+
+    /// The same for a revocation that the session itself has asked for. If it has ended when the
+    /// revocation is sealed, nothing is revoked, and that is
+    /// [`SessionEnded`](crate::error::ErrorKind::SessionEnded): of two devices that log out all
+    /// others at once, the first one stays, where [`sparing`](Revocation::sparing) would end both.
+    ///
+    /// Inside the caller's transaction it is the same as `sparing`.
+    #[must_use]
+    pub fn asked_by(mut self, sid: Id) -> Self {
+        self.conditional = true;
+        self.sparing(sid)
     }
 
     /// What it covers.

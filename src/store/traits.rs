@@ -33,7 +33,9 @@ pub trait EpochStore: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Fails loudly if it cannot be stored; then nothing is.
+    /// Fails loudly if it cannot be stored; then nothing is. If a session that
+    /// [asks](Revocation::asked_by) for one has ended, nothing is stored either, and it is
+    /// [`ErrorKind::SessionEnded`](crate::error::ErrorKind::SessionEnded).
     ///
     /// # Cancel safety
     ///

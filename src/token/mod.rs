@@ -36,7 +36,7 @@ mod signing;
 pub use algorithm::Algorithm;
 pub use backend::CryptoBackend;
 pub(crate) use backend::default_backend;
-pub(crate) use claims::{Claims, Payload};
+pub(crate) use claims::{Claims, MAX_GROUPS, Payload};
 pub(crate) use encode::encode;
 pub(crate) use header::Header;
 pub(crate) use jws::Compact;
@@ -46,3 +46,6 @@ pub(crate) use problem::Problem;
 pub use problem::{ClaimProblem, Malformed};
 pub use rules::{IssuerRules, TypPolicy};
 pub use signing::SigningKey;
+
+/// The longest access token that is read by default, and written at all.
+pub(crate) const MAX_TOKEN_BYTES: usize = 8 * 1024;

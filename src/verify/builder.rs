@@ -10,7 +10,7 @@ use crate::{
     error::ConfigError,
     lifetimes::Lifetimes,
     scope::Id,
-    token::{CryptoBackend, default_backend},
+    token::{CryptoBackend, MAX_TOKEN_BYTES, default_backend},
 };
 
 /// The settings of a [`Verifier`].
@@ -24,7 +24,7 @@ pub struct VerifierBuilder {
 
 impl VerifierBuilder {
     pub(super) fn new(epochs: Epochs) -> Self {
-        Self { epochs, issuers: Vec::new(), backend: None, max_token_bytes: 8 * 1024 }
+        Self { epochs, issuers: Vec::new(), backend: None, max_token_bytes: MAX_TOKEN_BYTES }
     }
 
     /// An issuer whose tokens are accepted. Call it again for more.

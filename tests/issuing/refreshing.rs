@@ -216,3 +216,99 @@ async fn no_access_token_outlives_its_session() {
     instance.clock.advance(Duration::from_secs(700));
     assert_eq!(kind(refresh(&instance, &last).await), Some(ErrorKind::SessionEnded));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_refreshed_to_the_last_moment_of_its_life() {
+    let data = tempfile::tempdir().unwrap();
+    let (life, leeway) = (Duration::from_secs(2), Duration::from_millis(500));
+    let lifetimes = Lifetimes::new(Duration::from_secs(1), life, leeway).unwrap();
+    let instance = Instance::start_with(data.path(), lifetimes, |issuer| issuer).await;
+    // Logged in at the end of a second.
+    instance.clock.advance(Duration::from_millis(800));
+    let mut pair = login(&instance, "alice").await;
+    for _ in 0..19 {
+        instance.clock.advance(Duration::from_millis(100));
+        pair = refresh(&instance, &pair).await.unwrap();
+        let claims = part(pair.access().as_str(), 1);
+        assert!(claims["exp"].as_u64() <= Some(START.as_secs() + 3), "{claims}");
+    }
+    instance.clock.advance(Duration::from_millis(100));
+    assert_eq!(kind(refresh(&instance, &pair).await), Some(ErrorKind::SessionEnded));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_learns_of_a_secret_by_the_first_token_of_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (one, other) = (Instance::start(data.path()).await, Instance::start(data.path()).await);
+    one.issuer.keys().rotate_refresh().unwrap();
+    one.clock.advance(Duration::from_secs(61));
+    other.clock.advance(Duration::from_secs(61));
+    let pair = login(&one, "alice").await;
+    assert!(refresh(&other, &pair).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_keys_cannot_be_read_an_unknown_secret_is_no_final_refusal() {
+    let data = tempfile::tempdir().unwrap();
+    let (one, other) = (Instance::start(data.path()).await, Instance::start(data.path()).await);
+    one.issuer.keys().rotate_refresh().unwrap();
+    one.clock.advance(Duration::from_secs(61));
+    other.clock.advance(Duration::from_secs(61));
+    let pair = login(&one, "alice").await;
+    let damaged = data.path().join("keys").join("damaged.secret");
+    std::fs::write(&damaged, "?").unwrap();
+    for _ in 0..2 {
+        assert_eq!(kind(refresh(&other, &pair).await), Some(ErrorKind::Keys));
+    }
+    std::fs::remove_file(&damaged).unwrap();
+    // The folder is read once a second at most, whoever asks.
+    assert_eq!(kind(refresh(&other, &pair).await), Some(ErrorKind::Keys));
+    other.clock.advance(Duration::from_secs(1));
+    assert!(refresh(&other, &pair).await.is_ok());
+    // A ring that was read is believed.
+    let forged = pair.refresh().as_str().replace("rt1-W", "rt1-X");
+    let claims = async |user: Id| Ok(grant(user.as_str(), &[]));
+    let refused = kind(other.issuer.refresh(&forged, claims).await);
+    assert_eq!(refused, Some(ErrorKind::RefreshTokenInvalid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_current_refresh_token_outlives_reissues_and_its_secrets_turn() {
+    let data = tempfile::tempdir().unwrap();
+    let instance = Instance::start(data.path()).await;
+    let first = login(&instance, "alice").await;
+    instance.issuer.keys().rotate_refresh().unwrap();
+    let sid = first.access().session();
+    for _ in 0..10 {
+        instance.clock.advance(Duration::from_secs(4 * 86_400));
+        let claims = async |user: Id| Ok(grant(user.as_str(), &[]));
+        let alice = Id::new("alice").unwrap();
+        // The answers are lost, or only their access tokens are of interest.
+        instance.issuer.reissue(alice, sid.clone(), claims).await.unwrap();
+    }
+    assert!(refresh(&instance, &first).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_is_minted_that_its_own_verifier_refuses() {
+    let data = tempfile::tempdir().unwrap();
+    let instance = Instance::start(data.path()).await;
+    let group = |index: usize| Id::new(&format!("group-{index}")).unwrap();
+    let login = async |groups: usize, padding: usize| {
+        let ticket = instance.issuer.ticket().await.unwrap();
+        let grant = grant("alice", &[]).groups((0..groups).map(group));
+        let grant = grant.claim("padding", "x".repeat(padding)).unwrap();
+        instance.issuer.login(ticket, grant).await
+    };
+    for (groups, padding) in [(256, 0), (0, 5_000)] {
+        let pair = login(groups, padding).await.unwrap();
+        assert!(instance.check(pair.access().as_str()).is_ok(), "{groups} {padding}");
+    }
+    for (groups, padding) in [(257, 0), (0, 8_000)] {
+        let refused = login(groups, padding).await;
+        assert_eq!(kind(refused), Some(ErrorKind::Claims), "{groups} {padding}");
+    }
+    // Nobody is left with a session that has no token.
+    let sessions = instance.issuer.sessions(&Id::new("alice").unwrap()).await.unwrap();
+    assert_eq!(sessions.len(), 2);
+}

@@ -25,6 +25,10 @@ contract! {
     a_session_tells_of_its_device,
     idle_sessions_are_purged_and_living_ones_stay,
     a_refresh_whose_client_went_away_completes,
+    a_clock_that_was_behind_for_a_moment_ends_no_session,
+    a_clock_that_was_ahead_for_a_moment_hides_no_later_theft,
+    who_is_online_for_ever_is_everybody,
+    of_two_that_log_all_others_out_at_once_the_first_stays,
 }
 
 async fn a_refresh_token_is_spent_and_gets_the_same_successor_again<H: Harness>() {
@@ -250,4 +254,54 @@ async fn a_refresh_whose_client_went_away_completes<H: Harness>() {
     }
     assert_eq!(harness.refresh(&sid, 0).await.unwrap().counter, 1);
     assert_eq!(harness.refresh(&sid, 1).await.unwrap().counter, 2);
+}
+
+async fn a_clock_that_was_behind_for_a_moment_ends_no_session<H: Harness>() {
+    let harness = H::new().await;
+    let (sid, _) = harness.login("alice", &[]).await;
+    harness.clock().set_wall(START - Lifetimes::default().idle() * 2);
+    harness.refresh(&sid, 0).await.unwrap();
+    harness.reissue(&sid, "alice", &[]).await.unwrap();
+    harness.clock().set_wall(START + Duration::from_secs(60));
+    assert_eq!(harness.refresh(&sid, 1).await.unwrap().counter, 2);
+}
+
+async fn a_clock_that_was_ahead_for_a_moment_hides_no_later_theft<H: Harness>() {
+    let harness = H::new().await;
+    let (sid, _) = harness.login("alice", &[]).await;
+    harness.clock().set_wall(START + Duration::from_secs(3_600));
+    harness.refresh(&sid, 0).await.unwrap();
+    harness.clock().set_wall(START);
+    harness.refresh(&sid, 1).await.unwrap();
+    harness.clock().set_wall(START + Duration::from_secs(900));
+    harness.refresh(&sid, 2).await.unwrap();
+    // The moment of the first must not be taken for that of the second, which is long over.
+    harness.clock().set_wall(START + Duration::from_secs(1_800));
+    let stolen = kind(harness.refresh(&sid, 1).await);
+    assert!(matches!(stolen, Some(ErrorKind::RefreshTokenReused(_))), "{stolen:?}");
+}
+
+async fn who_is_online_for_ever_is_everybody<H: Harness>() {
+    let harness = H::new().await;
+    harness.login("alice", &[]).await;
+    let filter = SessionFilter::RefreshedWithin(Duration::MAX);
+    let online = harness.store().sessions(&filter, Lifetimes::default()).await.unwrap();
+    assert_eq!(online.len(), 1);
+}
+
+async fn of_two_that_log_all_others_out_at_once_the_first_stays<H: Harness>() {
+    let harness = H::new().await;
+    let (first, _) = harness.login("alice", &[]).await;
+    let (second, _) = harness.login("alice", &[]).await;
+    let others = |me: &Id| Revocation::new(user("alice"), Demand::Login).asked_by(me.clone());
+    let bystander = Revocation::new(user("bob"), Demand::Login);
+    harness.store().revoke(others(&first)).await.unwrap();
+    let before = newest(&harness).await;
+    // Neither is anything else that was asked for with it.
+    let both = [bystander, others(&second)];
+    let refused = kind(harness.store().revoke_many(&both).await);
+    assert_eq!(refused, Some(ErrorKind::SessionEnded));
+    assert_eq!(newest(&harness).await, before);
+    assert!(harness.reissue(&first, "alice", &[]).await.is_ok());
+    assert_eq!(kind(harness.reissue(&second, "alice", &[]).await), Some(ErrorKind::SessionEnded));
 }

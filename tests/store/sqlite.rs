@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use sqlx::{Executor, query, query_scalar, sqlite::SqliteConnectOptions};
+use sqlx::{Executor, SqlitePool, query, query_scalar, sqlite::SqliteConnectOptions};
 use tower_revocation::{
     Demand,
     clock::Clock,
     cutoff::StoreTime,
     error::ErrorKind,
+    lifetimes::Lifetimes,
     scope::{Id, Scope},
-    store::{EpochStore, MintFor, Revocation, SqliteStore, Watch},
+    store::{Device, EpochStore, Mint, MintFor, Revocation, SqliteStore, Watch},
 };
 
-use crate::harness::{GRACE, Harness, Sqlite, user};
+use crate::harness::{GRACE, Harness, START, Sqlite, kind, options, user};
 
 async fn reopen(harness: &Sqlite) -> Result<SqliteStore, ErrorKind> {
     SqliteStore::connect(harness.options(), Clock::system()).await.map_err(|error| error.kind())
@@ -292,4 +293,61 @@ async fn a_refresh_is_one_statement_and_so_is_the_same_again() {
         harness.mint(ticket, session, &sid, "alice", &groups).await.unwrap();
         assert_eq!(harness.store.statements().session - before, 1, "{counter}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_whose_commit_fails_hands_out_nothing() {
+    let harness = Sqlite::new().await;
+    let (sid, _) = harness.login("alice", &[]).await;
+    let app = harness.application().await;
+    // The commit checks this, after the statement has told its row. So would a full disk.
+    sqlx::raw_sql(
+        "CREATE UNIQUE INDEX counters ON revocation_sessions (counter); \
+         CREATE TABLE held (counter INTEGER REFERENCES revocation_sessions (counter) \
+             DEFERRABLE INITIALLY DEFERRED); \
+         INSERT INTO held VALUES (0);",
+    )
+    .execute(&app)
+    .await
+    .unwrap();
+    assert_eq!(kind(harness.refresh(&sid, 0).await), Some(ErrorKind::Store));
+    sqlx::raw_sql("DELETE FROM held").execute(&app).await.unwrap();
+    assert_eq!(harness.refresh(&sid, 0).await.unwrap().counter, 1);
+    assert_eq!(harness.refresh(&sid, 1).await.unwrap().counter, 2);
+}
+
+#[tokio::test]
+async fn the_migration_to_refresh_tokens_keeps_sessions_and_what_refers_to_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let (clock, _) = Clock::manual(START);
+    drop(SqliteStore::connect(options(&directory), clock.clone()).await.unwrap());
+    let app = SqlitePool::connect_with(options(&directory)).await.unwrap();
+    // As version 1 left it, with a table of the application beside.
+    sqlx::raw_sql(
+        "DROP TABLE revocation_sessions; DELETE FROM revocation_migrations WHERE version = 2; \
+         CREATE TABLE revocation_sessions (id TEXT PRIMARY KEY, user TEXT NOT NULL, \
+             groups TEXT NOT NULL, began INTEGER NOT NULL, last_stamp INTEGER NOT NULL) STRICT; \
+         CREATE INDEX revocation_sessions_began ON revocation_sessions (began); \
+         INSERT INTO revocation_sessions VALUES ('old', 'alice', '[]', 1800000000000000, 1); \
+         CREATE TABLE carts (sid TEXT REFERENCES revocation_sessions (id) ON DELETE CASCADE); \
+         INSERT INTO carts VALUES ('old');",
+    )
+    .execute(&app)
+    .await
+    .unwrap();
+
+    let store = SqliteStore::connect(options(&directory), clock).await.unwrap();
+    let carts: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM carts").fetch_one(&app).await.unwrap();
+    assert_eq!(carts, 1);
+    let mint = Mint {
+        ticket: store.ticket().await.unwrap(),
+        session: MintFor::Refresh { counter: 0, grace: GRACE },
+        sid: Id::new("old").unwrap(),
+        user: Id::new("alice").unwrap(),
+        groups: Vec::new(),
+        device: Device::new(),
+        lifetimes: Lifetimes::default(),
+    };
+    assert_eq!(store.mint(&mint).await.unwrap().counter, 1);
 }

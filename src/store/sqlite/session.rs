@@ -42,12 +42,14 @@ const REFRESH: &str = concat!(
          groups = ?3, \
          last_stamp = max(last_stamp, newest + 1), \
          counter = max(counter, ?4 + 1), \
-         refreshed_at = iif(counter = ?4, ?5, refreshed_at), \
+         refreshed_at = iif(counter = ?4, max(refreshed_at, ?5), refreshed_at), \
          spent = iif(counter = ?4, ( \
              SELECT json_group_array(value ORDER BY key) FROM ( \
                  SELECT -1 AS key, ?5 AS value \
                  UNION ALL SELECT key, value FROM json_each(session.spent) \
-                 WHERE ?5 < value + ?6 AND key < ?13)), \
+                 WHERE key < ?13 AND key < coalesce( \
+                     (SELECT min(key) FROM json_each(session.spent) WHERE ?5 >= value + ?6), \
+                     ?13))), \
              spent), \
          label = coalesce(?10, label), \
          ip = coalesce(?11, ip), \
@@ -83,7 +85,9 @@ impl Refresh {
     ) -> Result<Option<Minted>, Error> {
         let Self { mint, counter, grace } = self;
         let Device { label, ip, user_agent } = &mint.device;
-        let row = query(REFRESH)
+        // To the end: after the first row there is the commit, and `fetch_optional` would not hear
+        // of its failure.
+        let rows = query(REFRESH)
             .bind(mint.sid.as_str())
             .bind(mint.user.as_str())
             .bind(groups_json(&mint.groups)?)
@@ -97,19 +101,20 @@ impl Refresh {
             .bind(ip.map(|ip| ip.to_string()))
             .bind(user_agent)
             .bind(Family::REMEMBERED as i64 - 1)
-            .fetch_optional(connection)
+            .fetch_all(connection)
             .await
             .map_err(failed)?;
-        row.map(|row| {
-            Ok(Minted {
-                stamp: Stamp::from_micros(number(&row, 0)?),
-                issued_at: now,
-                session_began: Duration::from_micros(number(&row, 1)?),
-                counter: counter + 1,
-                counted_at: Duration::from_micros(number(&row, 2)?),
+        rows.first()
+            .map(|row| {
+                Ok(Minted {
+                    stamp: Stamp::from_micros(number(row, 0)?),
+                    issued_at: now,
+                    session_began: Duration::from_micros(number(row, 1)?),
+                    counter: counter + 1,
+                    counted_at: Duration::from_micros(number(row, 2)?),
+                })
             })
-        })
-        .transpose()
+            .transpose()
     }
 }
 

@@ -243,7 +243,12 @@ impl EpochStore for SqliteStore {
         let revocations = revocations.to_vec();
         self.write(Path::Session, |writer| {
             Box::pin(async move {
-                for Revocation { scope, demand, spared } in &revocations {
+                for revocation in revocations.iter().filter(|revocation| revocation.conditional) {
+                    if let Some(sid) = &revocation.spared {
+                        writer.alive(sid).await?.ok_or(ErrorKind::SessionEnded)?;
+                    }
+                }
+                for Revocation { scope, demand, spared, .. } in &revocations {
                     writer.seal(scope, *demand, spared.as_ref()).await?;
                 }
                 Ok(Receipt::new(writer.newest()))

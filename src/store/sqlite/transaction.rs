@@ -171,7 +171,7 @@ impl Writer {
         for row in &pending {
             let seq: i64 = row.try_get(0).map_err(failed)?;
             match requested(row)? {
-                Ok(Revocation { scope, demand, spared }) => {
+                Ok(Revocation { scope, demand, spared, .. }) => {
                     let cut_off = self.seal(&scope, demand, spared.as_ref()).await?;
                     query("UPDATE revocation_requests SET revoked_before = ? WHERE seq = ?")
                         .bind(as_i64(cut_off.as_micros()))
@@ -301,7 +301,7 @@ impl Writer {
     }
 
     /// The row of `sid`, if no cut-off has ended it.
-    async fn alive(&mut self, sid: &Id) -> Result<Option<SessionRow>, Error> {
+    pub(super) async fn alive(&mut self, sid: &Id) -> Result<Option<SessionRow>, Error> {
         let Some(session) = self.session(sid).await? else { return Ok(None) };
         let cut_offs = self.guarded(sid, &session).await?;
         Ok(session.stands(cut_offs).then_some(session))
@@ -434,7 +434,7 @@ fn requested(row: &SqliteRow) -> Result<Result<Revocation, InvalidId>, Error> {
         .and_then(|subject| Scope::normalized(kind, subject));
     // What names no session spares none; the revocation stands.
     let spared = spared.and_then(|sid| Id::new(str::from_utf8(sid).ok()?).ok());
-    Ok(scope.map(|scope| Revocation { scope, demand, spared }))
+    Ok(scope.map(|scope| Revocation { spared, ..Revocation::new(scope, demand) }))
 }
 
 /// The columns `scope, subject, reissue_before, login_before, cleared_at` from `first` on.
