@@ -25,13 +25,15 @@
 //! - A **cut-off**, in code `revoked_before`, is an instant: a token whose issue stamp is at or
 //!   before it is revoked. Its formal name is *revocation epoch*, whence [`Epochs`].
 //! - A **[scope](Scope)** is what a cut-off covers: everyone, a group, a user, a session, or one
-//!   token. (OAuth's claim `scope` is [`Verified::permissions`].) A token is in several, and the highest cut-off decides. That is the
-//!   [one rule](cutoff::revoked).
+//!   token. (OAuth's claim `scope` is [`Verified::permissions`].) A token is in several, and the
+//!   highest cut-off decides. That is the [one rule](cutoff::revoked).
 //! - **[Store time](cutoff::StoreTime)** is the order of revocations, made by the store alone. It
 //!   is written in microseconds since 1970, but moves only when something is revoked.
 //! - The **[issue stamp](cutoff::Stamp)** says which revocations a token has seen. [`Issuer`] writes
 //!   it in the claim `rvs`; for other issuers it is `iat`.
 //! - The **[demand](Demand)** is what the client has to do after a revocation: refresh or log in.
+//! - A **session** is one login on one device. Its **[refresh token](session::RefreshToken)** gets the
+//!   next pair of tokens, and counts.
 //! - **[Freshness](epochs::Freshness)** is how long ago the copy in memory was known to equal the
 //!   store. Over the bound it is *stale*.
 //!
@@ -39,7 +41,7 @@
 //!
 //! ```text
 //! request:  layer -> verify -> token, epochs        waits for nothing
-//! control:  sync  -> store, epochs      session -> store, token
+//! control:  sync  -> store, epochs      routes -> session -> store, token
 //! ```
 //!
 //! They meet in [`Epochs`]. On the request path [`RevocationLayer`] takes the bearer token, a
@@ -95,7 +97,8 @@
 //! most 4096 bits there. With neither back end the crate compiles, and building a [`Verifier`] or
 //! a signing key is refused.
 //!
-//! **`axum`**: [`Verified`] as an extractor. It depends on axum-core only.
+//! **`axum`**: [`Verified`] as an extractor, [`TokenPair`](session::TokenPair) as an answer. It depends
+//! on axum-core only.
 //!
 //! **`metrics`**: counters and gauges through the facade `metrics`. The `README` lists their names.
 //!

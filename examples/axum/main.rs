@@ -57,6 +57,7 @@ async fn app(data: &Path) -> Result<(Router, SyncHandle), Box<dyn Error>> {
         .issuer("http://127.0.0.1:3000")
         .audience("axum")
         .client_id("curl")
+        .epochs(epochs.clone())
         .build()?;
     let verifier = Verifier::builder(epochs.clone()).issuer(issuer.rules()?).build()?;
     epochs.ready().await;

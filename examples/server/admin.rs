@@ -16,6 +16,9 @@ use crate::{
     users,
 };
 
+/// The most that a user's groups may take in a token.
+const MAX_GROUPS_BYTES: usize = 1_024;
+
 #[derive(Deserialize)]
 pub struct Order {
     scope: String,
@@ -50,6 +53,10 @@ pub async fn set_groups(
 ) -> Result<StatusCode, Fault> {
     let groups: Result<Vec<Id>, InvalidId> = groups.iter().map(|group| Id::new(group)).collect();
     let groups = groups.map_err(|problem| Fault::Malformed(format!("a group {problem}")))?;
+    // They have to fit into a token, or their bearer could not log in any more.
+    if groups.iter().map(|group| group.as_str().len() + 4).sum::<usize>() > MAX_GROUPS_BYTES {
+        return Err(Fault::Malformed(format!("groups are over {MAX_GROUPS_BYTES} bytes together")));
+    }
     let mut transaction = app.users.begin().await?;
     if !users::set_groups(&mut transaction, &name, &groups).await? {
         return Err(Fault::NoSuchUser);
@@ -103,7 +110,7 @@ pub async fn sessions(
     Ok(Json(sessions.iter().map(|session| told(session, &caller)).collect()))
 }
 
-/// `GET /admin/online`: the sessions that may hold an access token which has not expired.
+/// `GET /admin/online`: the sessions that were refreshed within the life of an access token.
 pub async fn online(State(app): State<App>, Admin(caller): Admin) -> Result<Json<Value>, Fault> {
     let sessions = app.issuer.online(app.epochs.lifetimes().access()).await?;
     let online = sessions.iter().map(|session| {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use axum::{
     Router,
+    http::{HeaderValue, header},
+    middleware::map_response,
+    response::Response,
     routing::{delete, get, post, put},
 };
 use tower_revocation::{
@@ -41,10 +44,8 @@ pub struct App {
 
 /// The routes, and the work that keeps them honest.
 pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
-    // Tokens live whole seconds.
-    let access = Duration::from_secs_f64(config.access_ttl.as_secs_f64().ceil());
     let lifetimes =
-        Lifetimes::new(access, config.max_ttl.max(access), LEEWAY)?.with_idle(config.idle_ttl)?;
+        Lifetimes::new(config.access_ttl, config.max_ttl, LEEWAY)?.with_idle(config.idle_ttl)?;
     let epochs =
         Epochs::builder().lifetimes(lifetimes).max_staleness(config.max_staleness).build()?;
     let keys = KeyRing::open(config.data_dir.join("keys"), Algorithm::ES256)?;
@@ -55,8 +56,6 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         .issuer(&config.issuer)
         .audience(&config.audience)
         .client_id("demo")
-        .lifetimes(lifetimes)
-        .access_lifetime(config.access_ttl)
         .epochs(epochs.clone())
         .on_reuse(|reuse| {
             let ip = reuse.presented_by.ip();
@@ -91,9 +90,16 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         // Whatever stands below is open to all.
         .route("/login", post(login))
         .route_service("/oauth/token", token)
+        .layer(map_response(no_store))
         .with_state(app)
         .merge(metrics::routes(epochs, store)?);
     Ok((routes, background))
+}
+
+/// What is told about people is for nobody's cache.
+async fn no_store(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 impl App {

@@ -30,17 +30,23 @@ impl Config {
         let max_staleness = seconds("MAX_STALENESS", Duration::from_secs(10))?;
         // Three polls have to fit into the bound.
         let poll = seconds("POLL", (max_staleness / 3).min(Duration::from_secs(1)))?;
-        let max_ttl = seconds("MAX_TTL", Duration::from_secs(60 * 86_400))?;
+        // Nothing lives for less than a second: tokens tell their times in whole ones.
+        let at_least = |time: Duration| time.max(Duration::from_secs(1));
+        let max_ttl = at_least(seconds("MAX_TTL", Duration::from_secs(60 * 86_400))?);
         let idle_ttl = seconds("IDLE_TTL", max_ttl.min(Duration::from_secs(5 * 86_400)))?;
         if idle_ttl > max_ttl {
             return Err(format!("IDLE_TTL is {idle_ttl:?}, which is over MAX_TTL, {max_ttl:?}"));
         }
+        let idle_ttl = at_least(idle_ttl);
+        // No token outlives its session, nor the time in which it can be refreshed.
+        let access_ttl = seconds("ACCESS_TTL", Duration::from_secs(900))?.as_secs_f64().ceil();
+        let access_ttl = Duration::from_secs(idle_ttl.as_secs().min(access_ttl as u64));
         Ok(Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, parsed("PORT")?.unwrap_or(3000))),
             data_dir: text("DATA_DIR", "data")?.into(),
             issuer: text("ISSUER", "http://127.0.0.1:3000")?,
             audience: text("AUDIENCE", "demo")?,
-            access_ttl: seconds("ACCESS_TTL", Duration::from_secs(900))?,
+            access_ttl: at_least(access_ttl),
             idle_ttl,
             max_ttl,
             max_staleness,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::{
     Form, Json,
     extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request},
-    http::{Extensions, header, request::Parts},
+    http::{Extensions, HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
@@ -107,11 +107,13 @@ pub struct JsonOrForm<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrForm<T> {
     type Rejection = Fault;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Fault> {
+        const FORM: &str = "application/x-www-form-urlencoded";
         let kind = request.headers().get(header::CONTENT_TYPE);
-        if kind
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"))
-        {
+        let kind = kind.and_then(|kind| kind.to_str().ok()?.split(';').next());
+        if kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(FORM)) {
+            // The one spelling that the extractor knows.
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(FORM));
             let body = Form::from_request(request, state).await;
             body.map(|Form(value)| Self(value))
                 .map_err(|problem| Fault::Malformed(problem.body_text()))

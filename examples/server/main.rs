@@ -18,7 +18,7 @@ mod sessions;
 mod tests;
 mod users;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, process::ExitCode};
 
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -26,7 +26,23 @@ use tracing_subscriber::EnvFilter;
 use crate::{app::app, config::Config, fault::Failure};
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With its causes, in words.
+            eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Failure> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).init();
 

@@ -2,7 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tower_revocation::{EpochStore, Epochs, SqliteStore};
 
@@ -34,11 +40,14 @@ fn recorder() -> Result<PrometheusHandle, BuildError> {
     }
 }
 
-async fn ready(State(probes): State<Probes>) -> (StatusCode, String) {
+async fn ready(State(probes): State<Probes>) -> Response {
     let freshness = probes.epochs.freshness(probes.epochs.clock().now());
-    let status =
-        if freshness.is_fresh() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, format!("{freshness:?}\n"))
+    let body = format!("{freshness:?}\n");
+    if freshness.is_fresh() {
+        body.into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], body).into_response()
+    }
 }
 
 async fn metrics(State(probes): State<Probes>) -> String {

@@ -41,7 +41,7 @@ pub async fn logout(State(app): State<App>, caller: Caller) -> Result<StatusCode
 /// `POST /logout/others`: all but this one, which goes on with new tokens.
 pub async fn logout_others(State(app): State<App>, caller: Caller) -> Result<TokenPair, Fault> {
     let others = Revocation::new(Scope::User(caller.user.clone()), Demand::Login)
-        .sparing(caller.session.clone());
+        .asked_by(caller.session.clone());
     app.revoke(others).await?;
     app.reissue(caller).await
 }

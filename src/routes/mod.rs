@@ -21,6 +21,7 @@
 //!         let peer = extensions.get::<ConnectInfo<SocketAddr>>()?;
 //!         Some(peer.ip())
 //!     });
+//!     // Served by `into_make_service_with_connect_info::<SocketAddr>()`, or there is no address.
 //!     Router::new().route_service("/oauth/token", token)
 //! }
 //! # let _ = app::<tower_revocation::store::MemoryStore>;

@@ -40,7 +40,7 @@ use crate::{
 /// | 400 `invalid_scope` | a word of `scope` is not among the [permissions](Grant::permissions); the refresh token is not spent |
 /// | 400 `invalid_request` | malformed, over 16 KiB, a parameter twice, no form |
 /// | 400 `unsupported_grant_type` | any other |
-/// | 401 `invalid_client` | an `Authorization` header that is not Basic with the client's id and an empty secret |
+/// | 401 `invalid_client` | an `Authorization` header that is not Basic with the client's id and an empty secret; any `client_secret` |
 /// | 405 | any method but POST |
 /// | 503 `temporarily_unavailable` | all else: the client tries again with the same token |
 ///

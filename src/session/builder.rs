@@ -93,9 +93,8 @@ impl<S: EpochStore> IssuerBuilder<S> {
         self
     }
 
-    /// By how much an access token's life may be shorter, in whole seconds, at random: so that
-    /// the tokens of a morning do not expire together, and nobody knows which one lives longest. By default a
-    /// tenth of the life.
+    /// By how much an access token's life may be shorter, in whole seconds, at random: so that the
+    /// tokens of a morning do not expire together. By default a tenth of the life.
     #[must_use]
     pub fn access_jitter(mut self, jitter: Duration) -> Self {
         self.access_jitter = Some(jitter);
@@ -104,7 +103,8 @@ impl<S: EpochStore> IssuerBuilder<S> {
 
     /// For how long a spent refresh token is no sign of a theft though its successor was used,
     /// counted from when it was first spent: for tabs that refresh at once, and answers that are
-    /// late. Ten seconds by default.
+    /// late. Ten seconds by default, an hour at most. The last hundred that were spent are
+    /// remembered; one from before them is refused, without an alarm.
     #[must_use]
     pub fn refresh_grace(mut self, grace: Duration) -> Self {
         self.refresh_grace = grace;
@@ -113,7 +113,7 @@ impl<S: EpochStore> IssuerBuilder<S> {
 
     /// Is told when a spent refresh token comes back and its session was revoked for that: to
     /// warn the user, for instance. Called once for each such session, in the task that has
-    /// revoked it; it must not block.
+    /// revoked it; it must not block. The crate counts and logs it, too.
     #[must_use]
     pub fn on_reuse(mut self, hook: impl Fn(&Reuse) + Send + Sync + 'static) -> Self {
         self.on_reuse = Some(ReuseHook(Box::new(hook)));

@@ -29,8 +29,9 @@ impl<S: EpochStore> Issuer<S> {
         Ok(self.listed(SessionFilter::Id(sid.clone())).await?.pop())
     }
 
-    /// The living sessions that were refreshed within the last `time`: who is online. With an
-    /// access token's life, it is everybody who could have made a request since.
+    /// The living sessions that were refreshed within the last `time`, the last one first, at most
+    /// [`MAX_LISTED`](crate::store::MAX_LISTED): who is online. An answer that was lost and asked
+    /// for again counts as of the first time.
     ///
     /// # Errors
     ///

@@ -27,7 +27,7 @@ const TYP: &str = "at+jwt";
 
 /// Mints access and refresh tokens in store time. A handle, cheap to clone.
 ///
-/// Every mint needs a [`Ticket`], taken *before* what the token is to say was read:
+/// A login needs a [`Ticket`], taken *before* the password was read; a refresh takes its own:
 ///
 /// ```
 /// # use tower_revocation::{scope::Id, session::{Grant, Issuer, KeyRing}, store::MemoryStore};

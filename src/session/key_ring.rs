@@ -136,7 +136,7 @@ impl KeyRing {
     /// Makes the next refresh secret and publishes it. It seals refresh tokens after
     /// [`publish_ahead`](KeyRing::publish_ahead).
     ///
-    /// The old one is needed for as long as a session may lie unused, so this may be done rarely.
+    /// The old one is needed for as long as a session can live, so this may be done rarely.
     ///
     /// # Errors
     ///

@@ -13,8 +13,8 @@ use crate::{
 /// How often a refresh starts over whose claims went stale under way.
 const ATTEMPTS: usize = 5;
 
-/// Somebody has presented a refresh token that was spent before the grace time: either they or
-/// the rightful client hold a copy. The session and its access tokens are revoked already.
+/// Somebody has presented a refresh token that was spent longer ago than the grace time and whose
+/// successor was used: either they or the rightful client hold a copy. The session and its access tokens are revoked already.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Reuse {

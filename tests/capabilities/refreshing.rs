@@ -248,3 +248,18 @@ async fn c44_idle_and_absolute_limits_are_two_settings() {
     devices.pass(Duration::from_secs(60));
     devices.assert_refused(&used.refresh).await;
 }
+
+#[tokio::test]
+async fn c44_each_limit_alone_bounds_the_access_tokens_too() {
+    for (limit, settings) in [
+        (2, [("MAX_TTL", "2"), ("ISSUER", "http://127.0.0.1:3000")]),
+        (3, [("MAX_TTL", "9"), ("IDLE_TTL", "3.5")]),
+        (1, [("MAX_TTL", "0.5"), ("ACCESS_TTL", "0.2")]),
+    ] {
+        let data = tempfile::tempdir().unwrap();
+        let server = Server::start_with(data.path(), &settings).await;
+        let pair = server.alice_on("phone").await;
+        assert_eq!(pair.expires_in, limit, "{settings:?}");
+        assert_eq!(server.me(&pair.access).await, OK);
+    }
+}

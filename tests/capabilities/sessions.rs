@@ -267,3 +267,21 @@ async fn c56_thirty_two_tabs_that_refresh_at_once_get_equal_successors() {
     assert_eq!(one.labels(&pairs[31].access).await, ["browser"]);
     one.assert_alive(&pairs[31]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c04_of_two_devices_that_log_all_others_out_at_once_one_stays() {
+    let data = tempfile::tempdir().unwrap();
+    let [one, other] = fleet(&data).await;
+    for _ in 0..5 {
+        let (phone, laptop) = (one.alice_on("phone").await, other.alice_on("laptop").await);
+        let nothing = json!(null);
+        let (first, second) = tokio::join!(
+            one.post("/logout/others", &phone.access, &nothing),
+            other.post("/logout/others", &laptop.access, &nothing),
+        );
+        let (stays, goes) = if first.0 == OK { (first, second) } else { (second, first) };
+        assert_eq!((stays.0, goes.0), (OK, UNAUTHORIZED), "{stays:?} {goes:?}");
+        assert_eq!(goes.1["demand"], "login");
+        one.assert_alive(&Pair::of(&stays.1)).await;
+    }
+}

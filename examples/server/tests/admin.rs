@@ -118,3 +118,20 @@ async fn administrators_see_the_sessions_of_others_and_who_is_online() {
     users.sort_unstable();
     assert_eq!(users, ["alice", "bob"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_more_groups_than_fit_into_a_token() {
+    let (server, _data) = Server::start().await;
+    let bob = server.bob().await;
+    let groups = |count: usize| {
+        let groups = (0..count).map(|index| format!("group-{index:04}"));
+        json!(groups.chain(["admin".to_owned()]).collect::<Vec<_>>())
+    };
+    let (status, _) = put_groups(&server, &bob, "bob", &groups(257)).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(server.me(&bob.access).await, StatusCode::OK);
+    let (status, _) = put_groups(&server, &bob, "bob", &groups(70)).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    let bob = server.bob().await;
+    assert_eq!(server.me(&bob.access).await, StatusCode::OK);
+}

@@ -77,3 +77,20 @@ async fn without_the_users_nobody_is_logged_out() {
         assert_eq!(header(&answer, "content-type"), "application/problem+json");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_is_one_however_its_type_is_spelled_and_no_answer_is_cached() {
+    let (server, _data) = Server::start().await;
+    for kind in
+        ["application/x-www-form-urlencoded", "Application/X-WWW-Form-Urlencoded; charset=UTF-8"]
+    {
+        let request = server.request(Method::POST, "/login", "").header("content-type", kind);
+        let answer = request.body("username=alice&password=wonderland").send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{kind}");
+    }
+    let alice = server.alice("").await;
+    for (path, token) in [("/me", &*alice.access), ("/sessions", &alice.access), ("/me", "")] {
+        let answer = server.request(Method::GET, path, token).send().await.unwrap();
+        assert_eq!(answer.headers()["cache-control"], "no-store", "{path}");
+    }
+}
