@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The longest grace time: within it nobody hears of a theft.
-const MAX_GRACE: Duration = Duration::from_secs(3_600);
+const MAX_GRACE: Duration = Duration::from_secs(60);
 
 /// The settings of an [`Issuer`].
 #[derive(Debug)]
@@ -103,8 +103,8 @@ impl<S: EpochStore> IssuerBuilder<S> {
 
     /// For how long a spent refresh token is no sign of a theft though its successor was used,
     /// counted from when it was first spent: for tabs that refresh at once, and answers that are
-    /// late. Ten seconds by default, an hour at most. The last hundred that were spent are
-    /// remembered; one from before them is refused, without an alarm.
+    /// late. Ten seconds by default, a minute at most. The last hundred that were spent are
+    /// remembered; one from before them is a theft.
     #[must_use]
     pub fn refresh_grace(mut self, grace: Duration) -> Self {
         self.refresh_grace = grace;
@@ -126,7 +126,7 @@ impl<S: EpochStore> IssuerBuilder<S> {
     ///
     /// [`ConfigError::Missing`] names a required setting, [`ConfigError::Duration`] a lifetime
     /// that is zero or over the maximum, a jitter that leaves nothing of it, or a grace time over
-    /// an hour; [`ConfigError::LifetimesDiffer`].
+    /// a minute; [`ConfigError::LifetimesDiffer`].
     pub fn build(self) -> Result<Issuer<S>, ConfigError> {
         for (field, value) in
             [("issuer", &self.issuer), ("audience", &self.audience), ("client_id", &self.client_id)]
@@ -160,7 +160,7 @@ impl<S: EpochStore> IssuerBuilder<S> {
         }
         if self.refresh_grace > MAX_GRACE {
             let (field, value) = ("refresh_grace", self.refresh_grace);
-            return Err(ConfigError::Duration { field, value, problem: "is over an hour" });
+            return Err(ConfigError::Duration { field, value, problem: "is over a minute" });
         }
         Ok(Issuer {
             shared: Arc::new(Shared {

@@ -52,15 +52,16 @@ pub(super) enum Presented {
     Current,
     /// It was spent, for the first time at this moment, and gets its successor again.
     Again(Duration),
-    /// It was made void, was never handed out by the store as it is now, or is too old to say.
+    /// It was made void, or never handed out by the store as it is now.
     Invalid,
     /// It was spent, its successor too, and the grace time is over: somebody has a copy.
     Reused,
 }
 
 impl Family {
-    /// How many moments of spending are kept within a grace time. One from before them is refused
-    /// without an alarm, as long as all of them are within it.
+    /// How many moments of spending are kept within a grace time. Whoever refreshes more often
+    /// than that, and comes with a token from before, is taken for a thief: were they not, a thief
+    /// could refresh fast enough never to be one.
     pub(super) const REMEMBERED: usize = 100;
 
     pub(super) fn presented(&self, counter: u64, grace: Duration, now: Duration) -> Presented {
@@ -76,18 +77,9 @@ impl Family {
             Some(&spent) if successors == 0 || now < spent.saturating_add(grace) => {
                 Presented::Again(spent)
             }
-            // Forgotten, and perhaps not too late: nothing is known to be stolen.
-            None if self.is_full()
-                && self.spent.last().is_some_and(|last| now < last.saturating_add(grace)) =>
-            {
-                Presented::Invalid
-            }
+            // Too late, or forgotten.
             _ => Presented::Reused,
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.spent.len() >= Self::REMEMBERED
     }
 
     /// The current one is spent at `now`, and the next one is current.
@@ -279,9 +271,7 @@ mod tests {
             family.presented(family.counter - 100, GRACE, at(1_001)),
             Presented::Again(at(1_000))
         );
-        // Too far back to say, until all that is remembered is too old.
         let forgotten = family.counter - 101;
-        assert_eq!(family.presented(forgotten, GRACE, at(1_009)), Presented::Invalid);
-        assert_eq!(family.presented(forgotten, GRACE, at(1_010)), Presented::Reused);
+        assert_eq!(family.presented(forgotten, GRACE, at(1_001)), Presented::Reused);
     }
 }

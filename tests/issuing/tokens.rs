@@ -125,7 +125,7 @@ fn b84_an_issuer_that_makes_no_sense_is_refused_and_the_field_named() {
     assert!(complete().access_lifetime(Duration::from_millis(1)).build().is_ok());
     let jitter = complete().access_jitter(Duration::from_secs(900)).build();
     assert_eq!(field(jitter.err()), "access_jitter");
-    let grace = complete().refresh_grace(Duration::from_secs(3_601)).build();
+    let grace = complete().refresh_grace(Duration::from_secs(61)).build();
     assert_eq!(field(grace.err()), "refresh_grace");
     let lifetimes = Lifetimes::default();
     let longer = lifetimes.with_idle(lifetimes.session()).unwrap();
