@@ -6,7 +6,7 @@ use sqlx::{Row, SqliteConnection, query, sqlite::SqliteRow};
 
 use super::{
     failed,
-    transaction::{as_i64, number},
+    row::{as_i64, number},
 };
 use crate::{
     clock::as_micros,

@@ -12,11 +12,8 @@ use tokio::{
 };
 
 use super::{
-    SqliteWatch, failed,
-    file::OpenFile,
-    schema,
-    session::Refresh,
-    transaction::{Writer, store_time},
+    SqliteWatch, failed, file::OpenFile, row::store_time, schema, session::Refresh,
+    transaction::Writer,
 };
 use crate::{
     clock::Clock,

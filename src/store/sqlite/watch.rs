@@ -7,8 +7,8 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     SqliteStore, failed,
+    row::{as_i64, cut_off, entry, store_id, store_time},
     store::Connected,
-    transaction::{as_i64, cut_off, entry, store_id, store_time},
 };
 use crate::{
     cutoff::StoreTime,
