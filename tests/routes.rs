@@ -23,6 +23,7 @@ use http::{
     },
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use oauth2::TokenResponse;
 use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
@@ -70,6 +71,40 @@ async fn a_refresh_answers_the_next_pair_as_rfc_6749_says() {
     let verified = server.instance.check(reply.access()).unwrap();
     assert_eq!(verified.session(), Some(first.access().session().as_str()));
     assert_eq!(verified.groups().collect::<Vec<_>>(), ["staff"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_client_refreshes_and_understands_a_refusal() {
+    let server = Server::start().await;
+    let http = Client::new();
+    // What the library wants of a client, by the one we have.
+    let send = |request: oauth2::HttpRequest| {
+        let http = http.clone();
+        async move {
+            let answer = http.execute(request.try_into()?).await?;
+            let mut response = oauth2::http::Response::builder().status(answer.status());
+            *response.headers_mut().unwrap() = answer.headers().clone();
+            let body = answer.bytes().await?.to_vec();
+            Ok::<_, reqwest::Error>(response.body(body).unwrap())
+        }
+    };
+    for auth_type in [oauth2::AuthType::RequestBody, oauth2::AuthType::BasicAuth] {
+        let client = oauth2::basic::BasicClient::new(oauth2::ClientId::new("tests".to_owned()))
+            .set_auth_type(auth_type.clone())
+            .set_token_uri(oauth2::TokenUrl::new(server.url.clone()).unwrap());
+        let refresh = async |token: &str| {
+            let token = oauth2::RefreshToken::new(token.to_owned());
+            client.exchange_refresh_token(&token).request_async(&send).await
+        };
+        let first = server.login().await;
+        let next = refresh(first.refresh().as_str()).await.unwrap();
+        assert!(server.instance.check(next.access_token().secret()).is_ok());
+        assert_eq!(next.expires_in(), Some(Duration::from_secs(900)));
+        assert!(refresh(next.refresh_token().unwrap().secret()).await.is_ok());
+        let refused = refresh("rt1-nonsense").await.unwrap_err();
+        let oauth2::RequestTokenError::ServerResponse(told) = refused else { panic!("{refused}") };
+        assert_eq!(*told.error(), oauth2::basic::BasicErrorResponseType::InvalidGrant);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
