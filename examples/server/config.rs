@@ -38,7 +38,7 @@ impl Config {
             return Err(format!("IDLE_TTL is {idle_ttl:?}, which is over MAX_TTL, {max_ttl:?}"));
         }
         let idle_ttl = at_least(idle_ttl);
-        // No token outlives its session, nor the time in which it can be refreshed.
+        // No token lives longer than its session, or than the time in which it can be refreshed.
         let access_ttl = seconds("ACCESS_TTL", Duration::from_secs(900))?.as_secs_f64().ceil();
         let access_ttl = Duration::from_secs(idle_ttl.as_secs().min(access_ttl as u64));
         Ok(Self {

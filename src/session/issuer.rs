@@ -19,7 +19,7 @@ use crate::{
     scope::Id,
     store::{EpochStore, Mint, MintFor, Minted, Ticket},
     telemetry,
-    token::{IssuerRules, MAX_GROUPS, MAX_TOKEN_BYTES, encode},
+    token::{IssuerRules, MAX_GROUPS, MAX_TOKEN_BYTES, Payload, encode},
 };
 
 /// The header `typ` of access tokens (RFC 9068, section 2.1).
@@ -217,7 +217,8 @@ impl<S> Shared<S> {
         };
         let claims = self.claims(mint, &longest, said, far.as_secs(), &mint.sid);
         let payload =
-            serde_json::to_vec(&claims).map_err(|cause| Error::new(ErrorKind::Claims, cause))?;
+            serde_json::to_string(&claims).map_err(|cause| Error::new(ErrorKind::Claims, cause))?;
+        Payload::parse(&payload).map_err(|cause| Error::new(ErrorKind::Claims, cause))?;
         if payload.len() < MAX_TOKEN_BYTES / 2 {
             return Ok(());
         }

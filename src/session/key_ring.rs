@@ -7,22 +7,18 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Mutex as AsyncMutex, task::spawn_blocking};
-
 use super::{
     key_files::{Each, KeyFiles, Purpose},
+    learning::Learning,
     ring::{AgedKey, Ring, made_after},
     rotation::Rotation,
 };
 use crate::{
-    clock::{Clock, Reading},
+    clock::Clock,
     error::{ConfigError, Error, ErrorKind},
     lifetimes::Lifetimes,
     token::{Algorithm, KeySet, SigningKey, VerifyingKey},
 };
-
-/// How often at most an unknown id has the files read again.
-const LEARNING_PAUSE: Duration = Duration::from_secs(1);
 
 /// The issuer's keys: those that sign access tokens, and the secrets that seal refresh tokens.
 /// A handle, cheap to clone.
@@ -52,8 +48,7 @@ struct Shared {
     clock: Clock,
     /// Held while files are read and their keys put in place: what was read later must win.
     reading: Mutex<()>,
-    /// When an unknown id last had the files read again, and whether that went well.
-    learnt: AsyncMutex<Option<(Reading, bool)>>,
+    learning: Learning,
 }
 
 impl KeyRing {
@@ -110,8 +105,8 @@ impl KeyRing {
 
     fn with(keys: Each<Vec<AgedKey>>, files: Option<KeyFiles>, clock: Clock) -> Self {
         let rings = Each { access: Ring::new(keys.access), refresh: Ring::new(keys.refresh) };
-        let (reading, learnt) = (Mutex::default(), AsyncMutex::default());
-        let shared = Shared { rings, files, clock, reading, learnt };
+        let (reading, learning) = (Mutex::default(), Learning::default());
+        let shared = Shared { rings, files, clock, reading, learning };
         Self { shared: Arc::new(shared), publish_ahead: Duration::from_secs(60) }
     }
 
@@ -167,11 +162,17 @@ impl KeyRing {
     /// See [`open`](KeyRing::open), and if all keys or all secrets are gone; the ring stays as it
     /// was.
     pub fn reload(&self) -> Result<(), ConfigError> {
+        self.read(|rings, keys| {
+            rings.access.replace(keys.access);
+            rings.refresh.replace(keys.refresh);
+        })
+    }
+
+    /// Reads all files, and puts what is wanted of them in place.
+    fn read(&self, put: impl FnOnce(&Each<Ring>, Each<Vec<AgedKey>>)) -> Result<(), ConfigError> {
         if let Some(files) = &self.shared.files {
             let _reading = self.shared.reading.lock().unwrap_or_else(PoisonError::into_inner);
-            let keys = files.read_complete()?;
-            self.shared.rings.access.replace(keys.access);
-            self.shared.rings.refresh.replace(keys.refresh);
+            put(&self.shared.rings, files.read_complete()?);
         }
         Ok(())
     }
@@ -212,8 +213,8 @@ impl KeyRing {
         alive.into_iter().find(|secret| secret.kid() == Some(kid))
     }
 
-    /// Reads the directory again, since a token names a secret that is not in the ring: another
-    /// instance may have made it. At most once a second, as anybody can invent ids.
+    /// Reads the secrets again, since a token names one that is not in the ring: another instance
+    /// may have made it. Once a second at most.
     ///
     /// # Errors
     ///
@@ -222,21 +223,9 @@ impl KeyRing {
         if self.shared.files.is_none() {
             return Ok(());
         }
-        // Whoever comes while the files are being read waits, and then knows.
-        let mut learnt = self.shared.learnt.lock().await;
-        let now = self.shared.clock.now();
-        match *learnt {
-            Some((at, true)) if now.since(at) < LEARNING_PAUSE => return Ok(()),
-            Some((at, false)) if now.since(at) < LEARNING_PAUSE => {
-                return Err(ErrorKind::Keys.into());
-            }
-            _ => {}
-        }
         let ring = self.clone();
-        let read = spawn_blocking(move || ring.reload()).await;
-        let read = read.map_err(|ended| Error::new(ErrorKind::TaskEnded, ended))?;
-        *learnt = Some((now, read.is_ok()));
-        read.map_err(|cause| Error::new(ErrorKind::Keys, cause))
+        let read = move || ring.read(|rings, keys| rings.refresh.replace(keys.refresh));
+        self.shared.learning.learn(&self.shared.clock, read).await
     }
 
     /// The wall clock.

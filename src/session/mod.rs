@@ -18,6 +18,7 @@ mod grant;
 mod issuer;
 mod key_files;
 mod key_ring;
+mod learning;
 mod refresh;
 mod refresh_token;
 mod ring;

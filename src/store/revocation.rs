@@ -39,8 +39,8 @@ impl Revocation {
         self
     }
 
-    /// The same for a revocation that the session itself has asked for. If it has ended when the
-    /// revocation is sealed, nothing is revoked, and that is
+    /// The same for a revocation that the session itself has asked for. If another revocation has
+    /// ended it before this call, nothing is revoked, and that is
     /// [`SessionEnded`](crate::error::ErrorKind::SessionEnded): of two devices that log out all
     /// others at once, the first one stays, where [`sparing`](Revocation::sparing) would end both.
     ///
@@ -49,6 +49,16 @@ impl Revocation {
     pub fn asked_by(mut self, sid: Id) -> Self {
         self.conditional = true;
         self.sparing(sid)
+    }
+
+    /// The session that is spared.
+    pub fn spared(&self) -> Option<&Id> {
+        self.spared.as_ref()
+    }
+
+    /// Whether it is refused if the spared session was ended: for implementations of a store.
+    pub fn is_asked_by_the_spared(&self) -> bool {
+        self.conditional
     }
 
     /// What it covers.

@@ -308,7 +308,18 @@ async fn no_token_is_minted_that_its_own_verifier_refuses() {
         let refused = login(groups, padding).await;
         assert_eq!(kind(refused), Some(ErrorKind::Claims), "{groups} {padding}");
     }
+    // Claims are read to a depth of 32.
+    for (depth, fits) in [(20, true), (40, false)] {
+        let deep = (0..depth).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));
+        let ticket = instance.issuer.ticket().await.unwrap();
+        let grant = grant("bob", &[]).claim("deep", deep).unwrap();
+        let pair = instance.issuer.login(ticket, grant).await;
+        let accepted = pair.is_ok_and(|pair| instance.check(pair.access().as_str()).is_ok());
+        assert_eq!(accepted, fits, "{depth}");
+    }
     // Nobody is left with a session that has no token.
-    let sessions = instance.issuer.sessions(&Id::new("alice").unwrap()).await.unwrap();
-    assert_eq!(sessions.len(), 2);
+    for (user, count) in [("alice", 2), ("bob", 1)] {
+        let sessions = instance.issuer.sessions(&Id::new(user).unwrap()).await.unwrap();
+        assert_eq!(sessions.len(), count);
+    }
 }

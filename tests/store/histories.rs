@@ -31,6 +31,11 @@ pub(crate) enum Operation {
     Burst {
         slot: usize,
     },
+    /// Refreshes while the clock is ahead, and after it was put right.
+    Zigzag {
+        slot: usize,
+        steps: Vec<Step>,
+    },
     Reissue {
         slot: usize,
         at: At,
@@ -52,6 +57,13 @@ pub(crate) enum Operation {
     Poll,
     /// Raises `newest` by so much.
     Advance(u64),
+}
+
+/// The clock goes forward or back, and the token so far back is presented.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) half_graces: i32,
+    pub(crate) counter: i64,
 }
 
 /// Which ticket a mint is asked with.
@@ -100,6 +112,7 @@ pub(crate) struct Asks {
     pub(crate) over: Over,
     pub(crate) demand: Demand,
     pub(crate) sparing: Option<usize>,
+    pub(crate) asked: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -193,11 +206,8 @@ pub(crate) fn over() -> impl Strategy<Value = Over> {
 
 pub(crate) fn asks() -> impl Strategy<Value = Asks> {
     let demand = prop_oneof![Just(Demand::Refresh), Just(Demand::Login)];
-    (over(), demand, prop::option::of(slot())).prop_map(|(over, demand, sparing)| Asks {
-        over,
-        demand,
-        sparing,
-    })
+    (over(), demand, prop::option::of(slot()), any::<bool>())
+        .prop_map(|(over, demand, sparing, asked)| Asks { asked, over, demand, sparing })
 }
 
 pub(crate) fn operation() -> impl Strategy<Value = Operation> {
@@ -209,6 +219,7 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         24 => refresh(),
         1 => slot().prop_map(|slot| Operation::Burst { slot }),
+        2 => (slot(), prop::collection::vec(step(), 2..10)).prop_map(|(slot, steps)| Operation::Zigzag { slot, steps }),
         6 => (slot(), 0..USERS.len(), 0..GROUPS.len(), asked()).prop_map(
             |(slot, user, groups, ticket)| Operation::Login { slot, user, groups, ticket },
         ),
@@ -228,4 +239,9 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Poll),
         1 => (0..3_u64).prop_map(Operation::Advance),
     ]
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
+    let counter = prop_oneof![6 => Just(0), 1 => -4..0_i64];
+    (-3..4_i32, counter).prop_map(|(half_graces, counter)| Step { half_graces, counter })
 }

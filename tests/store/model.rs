@@ -137,6 +137,16 @@ impl Both {
                 self.go_on(slot, MintFor::Refresh { counter, grace }, who).await?;
             }
             Operation::Burst { slot } => self.burst(slot).await?,
+            Operation::Zigzag { slot, steps } => {
+                let who = Who { ticket: Asked::Fresh, groups: 0, stranger: false };
+                for Step { half_graces, counter } in steps {
+                    let (now, by) = (self.clock.now().wall, GRACE / 2 * half_graces.unsigned_abs());
+                    let then = if half_graces < 0 { now.saturating_sub(by) } else { now + by };
+                    self.hand.set_wall(then);
+                    let counter = self.held[slot].counter.saturating_add_signed(counter);
+                    self.go_on(slot, MintFor::Refresh { counter, grace: GRACE }, who).await?;
+                }
+            }
             Operation::Reissue { slot, at, who } => {
                 self.set_clock(at);
                 self.go_on(slot, MintFor::Reissue, who).await?;
@@ -410,6 +420,7 @@ impl Both {
     fn revocation(&self, asks: Asks) -> Revocation {
         let revocation = Revocation::new(self.scope(asks.over), asks.demand);
         match asks.sparing {
+            Some(slot) if asks.asked => revocation.asked_by(self.held[slot].sid.clone()),
             Some(slot) => revocation.sparing(self.held[slot].sid.clone()),
             None => revocation,
         }
