@@ -10,7 +10,7 @@ use tower_revocation::{
     error::ErrorKind,
     lifetimes::Lifetimes,
     scope::{Id, Scope},
-    store::{Device, EpochStore, Mint, MintFor, Revocation, SqliteStore, Watch},
+    store::{Device, EpochStore, Mint, MintFor, Revocation, SessionFilter, SqliteStore, Watch},
 };
 
 use crate::harness::{GRACE, Harness, START, Sqlite, kind, options, user};
@@ -350,4 +350,15 @@ async fn the_migration_to_refresh_tokens_keeps_sessions_and_what_refers_to_them(
         lifetimes: Lifetimes::default(),
     };
     assert_eq!(store.mint(&mint).await.unwrap().counter, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_listed_while_somebody_holds_the_write_lock() {
+    let harness = Sqlite::new().await;
+    let (sid, _) = harness.login("alice", &[]).await;
+    let writer = harness.application().await.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let filter = SessionFilter::User(Id::new("alice").unwrap());
+    let listed = harness.store.sessions(&filter, Lifetimes::default()).await.unwrap();
+    assert_eq!(listed.iter().map(|session| &session.id).collect::<Vec<_>>(), [&sid]);
+    writer.rollback().await.unwrap();
 }

@@ -12,7 +12,11 @@ use tokio::{
 };
 
 use super::{
-    SqliteWatch, failed, file::OpenFile, row::store_time, schema, session::Refresh,
+    SqliteWatch, failed,
+    file::OpenFile,
+    row::store_time,
+    schema,
+    session::{self, Refresh},
     transaction::Writer,
 };
 use crate::{
@@ -163,6 +167,22 @@ impl SqliteStore {
         .map_err(failed)?;
         *slot = Some(connected);
         Ok((store_time(&row, 0)?, row.try_get(1).map_err(failed)?))
+    }
+
+    /// The living sessions that `filter` asks for, without the write lock: whoever holds that for
+    /// long keeps no reader waiting.
+    async fn listed(
+        &self,
+        filter: &SessionFilter,
+        lifetimes: Lifetimes,
+    ) -> Result<Vec<Session>, Error> {
+        let mut slot = self.shared.turn().await?;
+        let mut connected = self.shared.connected(&mut slot).await?;
+        self.shared.statements.count(Path::Session);
+        let now = self.shared.clock.now().wall;
+        let sessions = session::list(filter, lifetimes, now, &mut connected.connection).await?;
+        *slot = Some(connected);
+        Ok(sessions)
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -316,6 +336,10 @@ impl EpochStore for SqliteStore {
         filter: &SessionFilter,
         lifetimes: Lifetimes,
     ) -> Result<Vec<Session>, Error> {
+        let (_, pending) = self.newest().await?;
+        if !pending {
+            return self.listed(filter, lifetimes).await;
+        }
         let filter = filter.clone();
         self.write(Path::Session, move |writer| {
             Box::pin(async move { writer.sessions(&filter, lifetimes).await })
