@@ -24,9 +24,9 @@ use tower_revocation::{
     lifetimes::Lifetimes,
     scope::Id,
     store::{
-        Audit, Changes, Device, EpochStore, MemoryStore, MemoryTransaction, MemoryWatch, Mint,
-        Minted, RequestId, Requested, Revocation, Session, SessionFilter, StatementCounts, StoreId,
-        Ticket, Watch,
+        Audit, Changes, Device, EpochStore, Judged, MemoryStore, MemoryTransaction, MemoryWatch,
+        Mint, Minted, RequestId, Requested, Revocation, Session, SessionFilter, StatementCounts,
+        StoreId, Ticket, Watch,
     },
     sync::Follower,
     token::SigningKey,
@@ -141,6 +141,10 @@ impl EpochStore for Faulty {
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
         self.store.mint(mint).await
+    }
+
+    async fn judged(&self, scopes: &[Scope]) -> Result<Judged, Error> {
+        self.store.judged(scopes).await
     }
 
     async fn advance(&self, newest: StoreTime) -> Result<(), Error> {

@@ -8,8 +8,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Audit, Changes, Entry, EpochStore, MAX_LISTED, Mint, MintFor, Minted, RequestId, Requested,
-    Revocation, Session, SessionFilter, StatementCounts, StoreId, Ticket, Watch,
+    Audit, Changes, Entry, EpochStore, Judged, MAX_LISTED, Mint, MintFor, Minted, RequestId,
+    Requested, Revocation, Session, SessionFilter, StatementCounts, StoreId, Ticket, Watch,
     order::{SessionRow, Snapshot, Verdict, next_cut_off, verdict},
 };
 use crate::{
@@ -283,6 +283,17 @@ impl EpochStore for MemoryStore {
             });
             sessions.truncate(MAX_LISTED);
             Ok(sessions)
+        })
+    }
+
+    async fn judged(&self, scopes: &[Scope]) -> Result<Judged, Error> {
+        self.transaction(|state, clock| {
+            Ok(Judged {
+                cut_off: state.cut_off(scopes.iter().chain([&Scope::Everyone])),
+                clock: clock.now().wall,
+                newest: state.newest,
+                primary: true,
+            })
         })
     }
 

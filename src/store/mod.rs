@@ -37,4 +37,4 @@ pub use session::{Device, MAX_DEVICE_TEXT, Session, SessionFilter};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteWatch};
 pub use statements::StatementCounts;
-pub use traits::{Changes, EpochStore, MAX_LISTED, StoreId, Watch};
+pub use traits::{Changes, EpochStore, Judged, MAX_LISTED, StoreId, Watch};

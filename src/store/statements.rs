@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Statements sent to the database so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatementCounts {
-    /// On the request path. Requests with trusted tokens cause none.
+    /// On the request path. None as long as the copy is fresh; while it is stale, those that ask
+    /// about a token, where a layer is told to.
     pub request: u64,
     /// By the background sync.
     pub sync: u64,
@@ -18,14 +19,16 @@ pub struct StatementCounts {
 #[cfg(feature = "sqlite")]
 #[derive(Debug, Default)]
 pub(super) struct Statements {
+    request: AtomicU64,
     sync: AtomicU64,
     session: AtomicU64,
 }
 
-/// Who sends a statement. Nobody on the request path does, so it has no variant.
+/// Who sends a statement.
 #[cfg(feature = "sqlite")]
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Path {
+    Request,
     Sync,
     Session,
 }
@@ -34,6 +37,7 @@ pub(super) enum Path {
 impl Statements {
     pub(super) fn count(&self, path: Path) {
         match path {
+            Path::Request => &self.request,
             Path::Sync => &self.sync,
             Path::Session => &self.session,
         }
@@ -42,7 +46,7 @@ impl Statements {
 
     pub(super) fn counts(&self) -> StatementCounts {
         StatementCounts {
-            request: 0,
+            request: self.request.load(Ordering::Relaxed),
             sync: self.sync.load(Ordering::Relaxed),
             session: self.session.load(Ordering::Relaxed),
         }

@@ -102,6 +102,12 @@ pub trait EpochStore: Clone + Send + Sync + 'static {
         lifetimes: Lifetimes,
     ) -> impl Future<Output = Result<Vec<Session>, Error>> + Send;
 
+    /// What the store holds against the tokens in `scopes`, in one snapshot that is taken after the
+    /// call, once pending requests are sealed: for a request while the copy in memory is stale.
+    ///
+    /// Counted as a statement of the [request path](StatementCounts::request).
+    fn judged(&self, scopes: &[Scope]) -> impl Future<Output = Result<Judged, Error>> + Send;
+
     /// Raises `newest` to at least `newest`: a database restored from a backup has forgotten
     /// cut-offs that instances still hold, and must mint above them. If it rises, the database
     /// takes a new identity, so that all instances load everything.
@@ -134,6 +140,19 @@ pub trait Watch: Send + 'static {
     ///
     /// Dropping the future loses no hint.
     fn hint(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// What the store holds against the tokens in some scopes, in one snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Joins the cut-offs of the scopes, everyone's and the [floor](Changes::floor).
+    pub cut_off: CutOff,
+    /// The database's clock, since 1970.
+    pub clock: Duration,
+    /// `newest`: who holds a higher cut-off knows that the database has gone back.
+    pub newest: StoreTime,
+    /// Whether a primary answered. What a replica says proves nothing.
+    pub primary: bool,
 }
 
 /// The identity of a database, random at its making and after it was found to have gone back.

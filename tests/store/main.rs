@@ -23,6 +23,7 @@ macro_rules! contract {
 mod contract;
 mod harness;
 mod histories;
+mod judging;
 mod model;
 mod refreshing;
 mod sessions;

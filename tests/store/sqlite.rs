@@ -362,3 +362,24 @@ async fn sessions_are_listed_while_somebody_holds_the_write_lock() {
     assert_eq!(listed.iter().map(|session| &session.id).collect::<Vec<_>>(), [&sid]);
     writer.rollback().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_judgement_is_one_statement_of_the_request_path_without_the_write_lock() {
+    let harness = Sqlite::new().await;
+    let writer = harness.application().await.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let before = harness.store.statements();
+    harness.store.judged(&[user("alice")]).await.unwrap();
+    let after = harness.store.statements();
+    assert_eq!((after.request, after.session), (before.request + 1, before.session));
+    writer.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn b90_a_file_that_was_moved_away_judges_nothing() {
+    let harness = Sqlite::new().await;
+    harness.store.judged(&[user("alice")]).await.unwrap();
+    let place = harness.directory.path().join("test.db");
+    std::fs::rename(&place, harness.directory.path().join("gone.db")).unwrap();
+    let judged = harness.store.judged(&[user("alice")]).await;
+    assert_eq!(kind(judged), Some(ErrorKind::Store));
+}

@@ -14,6 +14,7 @@ use tokio::{
 use super::{
     SqliteWatch, failed,
     file::OpenFile,
+    judge,
     row::store_time,
     schema,
     session::{self, Refresh},
@@ -26,8 +27,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        Audit, EpochStore, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
-        SessionFilter, StatementCounts, Ticket,
+        Audit, EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation,
+        Session, SessionFilter, StatementCounts, Ticket,
         statements::{Path, Statements},
     },
 };
@@ -183,6 +184,18 @@ impl SqliteStore {
         let sessions = session::list(filter, lifetimes, now, &mut connected.connection).await?;
         *slot = Some(connected);
         Ok(sessions)
+    }
+
+    /// What the cut-offs of `scopes` say, and whether requests are pending. Without the write lock.
+    async fn judgement(&self, scopes: &[Scope]) -> Result<(Judged, bool), Error> {
+        let mut slot = self.shared.turn().await?;
+        let mut connected = self.shared.connected(&mut slot).await?;
+        self.shared.statements.count(Path::Request);
+        let now = self.shared.clock.now().wall;
+        let judgement = judge::read(scopes, now, &mut connected.connection).await?;
+        connected.file.check()?;
+        *slot = Some(connected);
+        Ok(judgement)
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -345,6 +358,16 @@ impl EpochStore for SqliteStore {
             Box::pin(async move { writer.sessions(&filter, lifetimes).await })
         })
         .await
+    }
+
+    async fn judged(&self, scopes: &[Scope]) -> Result<Judged, Error> {
+        let (judged, pending) = self.judgement(scopes).await?;
+        if !pending {
+            return Ok(judged);
+        }
+        // Whatever is pending by now, what was when this was asked is sealed.
+        self.write(Path::Request, |_| Box::pin(async { Ok(()) })).await?;
+        Ok(self.judgement(scopes).await?.0)
     }
 
     async fn advance(&self, newest: StoreTime) -> Result<(), Error> {
