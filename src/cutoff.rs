@@ -207,7 +207,8 @@ pub struct Revoked {
     /// What the client has to do. A hint: memory knows cut-offs, not sessions.
     pub demand: Demand,
     /// The kind of scope whose cut-off was the highest; `Everyone` for what purging left behind.
-    pub scope: ScopeKind,
+    /// `None` if the store was asked, which tells the highest cut-off and not whose it is.
+    pub scope: Option<ScopeKind>,
     /// That cut-off.
     pub revoked_before: StoreTime,
 }

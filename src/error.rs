@@ -88,6 +88,14 @@ pub enum ConfigError {
         /// The value given.
         realm: String,
     },
+    /// Two settings exclude each other.
+    #[error("{first} and {second} exclude each other")]
+    Contradiction {
+        /// One setting.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
     /// Keys could not be read from or written to their directory.
     #[error("keys in {directory:?}")]
     KeyDirectory {

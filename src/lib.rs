@@ -15,7 +15,8 @@
 //!   instance, in the same microsecond too, whatever any clock says.
 //! - **No false logout.** A token that no revocation covers is not refused as revoked; when nothing
 //!   can be said, the answer is 503, not 401.
-//! - **No statement** is sent to the database for a request.
+//! - **No statement** is sent to the database for a request. (While an instance cannot follow the
+//!   store, a layer may be [told](layer#while-the-copy-is-stale) to ask about each token.)
 //!
 //! `SECURITY.md` in the repository has the exact wording, and what is *not* promised. The `README`
 //! has a quick start that compiles; `examples/server` is a complete service.
@@ -35,7 +36,8 @@
 //! - A **session** is one login on one device. Its **[refresh token](session::RefreshToken)** gets the
 //!   next pair of tokens, and counts.
 //! - **[Freshness](epochs::Freshness)** is how long ago the copy in memory was known to equal the
-//!   store. Over the bound it is *stale*.
+//!   store. Over the bound it is *stale*, and what happens then is a choice of each
+//!   [layer](layer#while-the-copy-is-stale): by default, 503.
 //!
 //! # The two paths
 //!

@@ -20,6 +20,26 @@ pub(crate) fn refused(reason: &'static str, rejection: &dyn Display) {
     let _ = (reason, rejection);
 }
 
+/// A request waited for the store's word on its token, or would have.
+pub(crate) fn confirmation(outcome: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_confirmations_total", "outcome" => outcome).increment(1);
+    let _ = outcome;
+}
+
+/// The store did not answer a question about a token.
+pub(crate) fn confirmation_failed(error: &Error) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(error = error as &dyn std::error::Error, "the store confirmed no token");
+    let _ = error;
+}
+
+/// A request was let through by a copy that is too old.
+pub(crate) fn trusted_while_stale() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_trusted_while_stale_total").increment(1);
+}
+
 /// An answer of the store was applied.
 pub(crate) fn synced(cut_offs: usize, newest: StoreTime) {
     #[cfg(feature = "metrics")]

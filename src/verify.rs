@@ -17,7 +17,13 @@
 //!
 //! What comes out is a [`Verified`], which nobody else can make: whoever holds one need not check
 //! again.
+//!
+//! Where the copy is stale, the [layer](crate::layer) may have been told to do something else than
+//! refuse. For it the token stops before step 5 as an `Authentic`: vouched for, and not judged.
+//! Steps 6 and 7 are the only way from there to a `Verified`, with the clock and the cut-offs that
+//! the store has just told, or with those of the stale copy.
 
+mod authentic;
 mod builder;
 mod judge;
 mod rejection;
@@ -25,6 +31,7 @@ mod verified;
 mod verifier;
 
 pub use crate::token::{ClaimProblem, IssuerRules, Malformed, TypPolicy};
+pub(crate) use authentic::{Authentic, Checked};
 pub use builder::VerifierBuilder;
 pub use rejection::Rejection;
 pub use verified::{NoClaims, Verified};

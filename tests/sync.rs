@@ -21,6 +21,7 @@ use tower_revocation::{
     cutoff::{CutOff, Receipt, StoreTime},
     epochs::Freshness,
     error::{ConfigError, Error, ErrorKind},
+    layer::Confirm,
     lifetimes::Lifetimes,
     scope::Id,
     store::{
@@ -144,7 +145,12 @@ impl EpochStore for Faulty {
     }
 
     async fn judged(&self, scopes: &[Scope]) -> Result<Judged, Error> {
-        self.store.judged(scopes).await
+        let mut judged = self.store.judged(scopes).await?;
+        judged.primary = !self.faults.replica.load(Ordering::Relaxed);
+        if self.faults.forgets.load(Ordering::Relaxed) {
+            judged.newest = StoreTime::ZERO;
+        }
+        Ok(judged)
     }
 
     async fn advance(&self, newest: StoreTime) -> Result<(), Error> {
@@ -353,6 +359,22 @@ async fn a_replica_proves_no_freshness() {
     assert_eq!(setup.freshness(), Freshness::NotLoaded);
     // What it tells is applied all the same: cut-offs only rise.
     assert_eq!(setup.epochs.cut_off(&alice()).login_before, receipt.revoked_before());
+}
+
+#[tokio::test]
+async fn a_replica_confirms_nothing_and_neither_does_an_answer_that_contradicts_itself() {
+    let setup = setup();
+    let receipt = setup.revoke(alice()).await;
+    let confirm = async || setup.store.confirm(&[alice()]).await.map_err(|error| error.kind());
+    let answer = confirm().await.unwrap();
+    assert_eq!(answer.cut_off.login_before, receipt.revoked_before());
+    assert_eq!((answer.newest, answer.clock), (receipt.revoked_before(), START));
+    setup.store.faults.replica.store(true, Ordering::Relaxed);
+    assert_eq!(confirm().await, Err(ErrorKind::Store));
+    setup.store.faults.replica.store(false, Ordering::Relaxed);
+    // A cut-off above all that were ever issued.
+    setup.store.faults.forgets.store(true, Ordering::Relaxed);
+    assert_eq!(confirm().await, Err(ErrorKind::Corrupt));
 }
 
 #[tokio::test(start_paused = true)]

@@ -168,7 +168,7 @@ impl Epochs {
         }
         highest = highest.join(floor);
         let demand = highest.demand(stamp)?;
-        Some(Revoked { demand, scope, revoked_before: highest.revoked_before() })
+        Some(Revoked { demand, scope: Some(scope), revoked_before: highest.revoked_before() })
     }
 
     /// The cut-off this copy holds for `scope` alone; [`CutOff::NONE`] if there is none.

@@ -1,24 +1,32 @@
 //! The layer and its settings.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderMap, Response};
 use tower_layer::Layer;
 
-use super::{RevocationService, reject::Refusal};
+use super::{Confirmations, RevocationService, grpc, reject::Refusal, stale::WhileStale};
 use crate::{
     error::ConfigError,
+    telemetry,
     verify::{NoClaims, Rejection, Verifier},
 };
+
+/// A younger copy is asked for by mistake: a poll takes about that long.
+const LEAST_FRESH: Duration = Duration::from_millis(10);
+
+/// Trust beyond this is no bound.
+const LONGEST_TRUST: Duration = Duration::from_secs(86_400);
 
 /// Lets only requests through whose bearer token is good and not revoked.
 ///
 /// The check is synchronous and asks no database: the token's signature, its claims, then the
 /// revocations in memory. What passed finds its proof, a
 /// [`Verified<C>`](crate::verify::Verified), among the request's extensions; what did not is
-/// answered here and never reaches the inner service. See the [module](super) for how to reach
-/// the proof in hyper, axum and tonic, and for the answers.
+/// answered here and never reaches the inner service. While the revocations in memory are stale,
+/// that is everything, unless the layer is told [otherwise](super#while-the-copy-is-stale). See the
+/// [module](super) for how to reach the proof in hyper, axum and tonic, and for the answers.
 ///
 /// `C` holds the service's own claims. It is any type that deserializes; it needs no `Clone`.
 ///
@@ -37,13 +45,23 @@ pub(super) struct Settings {
     realm: String,
     pub(super) optional: bool,
     on_rejection: Option<Arc<OnRejection>>,
+    /// Over this age the copy is stale here; the epochs have a bound of their own.
+    pub(super) fresh_within: Duration,
+    pub(super) while_stale: WhileStale,
 }
 
 impl RevocationLayer {
     /// A layer that checks tokens with `verifier`, in the realm `api`, with the default answers.
     pub fn new(verifier: Verifier) -> Self {
         let realm = String::from("api");
-        let settings = Settings { verifier, realm, optional: false, on_rejection: None };
+        let settings = Settings {
+            verifier,
+            realm,
+            optional: false,
+            on_rejection: None,
+            fresh_within: Duration::MAX,
+            while_stale: WhileStale::Refuse,
+        };
         Self { settings: Arc::new(settings), claims: PhantomData }
     }
 }
@@ -81,6 +99,103 @@ impl<C> RevocationLayer<C> {
     pub fn optional(mut self) -> Self {
         Arc::make_mut(&mut self.settings).optional = true;
         self
+    }
+
+    /// Takes the copy of the revocations for stale when it is older than `within`, for routes where
+    /// the bound of the epochs is too long. What is done then is what this layer does while stale.
+    ///
+    /// A copy is as old as the last poll, so in good times up to a poll's interval. Leave room for
+    /// three, or have the store [asked](RevocationLayer::confirm_while_stale).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Duration`] if it is under 10 ms, or over the
+    /// [`max_staleness`](crate::epochs::EpochsBuilder::max_staleness) of the epochs, and so would
+    /// tighten nothing. [`ConfigError::Contradiction`] if the layer trusts a stale copy.
+    pub fn require_fresh(mut self, within: Duration) -> Result<Self, ConfigError> {
+        let refuse =
+            |problem| Err(ConfigError::Duration { field: "require_fresh", value: within, problem });
+        if within < LEAST_FRESH {
+            return refuse("is under 10 ms");
+        }
+        if within > self.settings.verifier.epochs().max_staleness() {
+            return refuse("is over the max_staleness of the epochs");
+        }
+        Arc::make_mut(&mut self.settings).fresh_within = within;
+        self.without_contradiction()
+    }
+
+    /// Refuses with 503 while the copy of the revocations is stale. The default.
+    #[must_use]
+    pub fn refuse_while_stale(mut self) -> Self {
+        Arc::make_mut(&mut self.settings).while_stale = WhileStale::Refuse;
+        self
+    }
+
+    /// Asks the store about the token of each request while the copy of the revocations is stale.
+    ///
+    /// The request waits for the answer, and is judged by it: accepted, or refused with 401 as
+    /// expired or revoked. If the store does not answer in time, or knows less than the copy, it is
+    /// refused with 503. What was revoked before the request arrived is not accepted, so for as
+    /// long as the copy is stale, a revocation holds at once.
+    ///
+    /// It has to be the store that the epochs follow. Give all layers of a service a clone of the
+    /// same [`Confirmations`].
+    ///
+    /// ```
+    /// # use tower_revocation::{EpochStore, RevocationLayer, Verifier, layer::Confirmations};
+    /// # fn configure(store: impl EpochStore, verifier: Verifier) {
+    /// let confirmations = Confirmations::new(store);
+    /// let layer = RevocationLayer::new(verifier).confirm_while_stale(confirmations);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn confirm_while_stale(mut self, confirmations: Confirmations) -> Self {
+        Arc::make_mut(&mut self.settings).while_stale = WhileStale::Confirm(confirmations);
+        self
+    }
+
+    /// Judges tokens by the stale copy for the time `extra` after it went stale; then 503.
+    ///
+    /// **A revoked token may be accepted for that much longer.** The bound on this layer's routes
+    /// is `max_staleness` *and* `extra`, and it is the fleet's, too. For routes where being down is
+    /// worse than that.
+    ///
+    /// What the stale copy would refuse gets 503, not 401: it may have been cleared since.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Duration`] if `extra` is zero or over a day. [`ConfigError::Contradiction`]
+    /// if the layer [requires a fresher copy](RevocationLayer::require_fresh) than others.
+    pub fn dangerous_trust_while_stale(mut self, extra: Duration) -> Result<Self, ConfigError> {
+        let refuse = |problem| {
+            Err(ConfigError::Duration {
+                field: "dangerous_trust_while_stale",
+                value: extra,
+                problem,
+            })
+        };
+        if extra.is_zero() {
+            return refuse("is zero");
+        }
+        if extra > LONGEST_TRUST {
+            return refuse("is over a day");
+        }
+        Arc::make_mut(&mut self.settings).while_stale = WhileStale::Trust { extra };
+        self.without_contradiction()
+    }
+
+    /// A route that needs a fresher copy than others, made from a layer that believes a stale one,
+    /// would have neither.
+    fn without_contradiction(self) -> Result<Self, ConfigError> {
+        let Settings { fresh_within, while_stale, .. } = &*self.settings;
+        if *fresh_within < Duration::MAX && matches!(while_stale, WhileStale::Trust { .. }) {
+            return Err(ConfigError::Contradiction {
+                first: "require_fresh",
+                second: "dangerous_trust_while_stale",
+            });
+        }
+        Ok(self)
     }
 
     /// Answers refused requests with `respond`, those of gRPC too.
@@ -133,9 +248,10 @@ impl<C> fmt::Debug for RevocationLayer<C> {
 }
 
 impl Settings {
-    /// The answer to a refused request.
-    pub(super) fn refuse(&self, rejection: &Rejection, grpc: bool) -> Response<Bytes> {
-        let refusal = Refusal::new(rejection, &self.realm, grpc);
+    /// The answer to a refused request with these headers.
+    pub(super) fn refuse(&self, rejection: &Rejection, headers: &HeaderMap) -> Response<Bytes> {
+        telemetry::refused(rejection.reason(), rejection);
+        let refusal = Refusal::new(rejection, &self.realm, grpc::is_grpc(headers));
         match &self.on_rejection {
             Some(respond) => respond(&refusal),
             None => refusal.to_response(),
@@ -149,6 +265,8 @@ impl fmt::Debug for Settings {
             .field("verifier", &self.verifier)
             .field("realm", &self.realm)
             .field("optional", &self.optional)
+            .field("fresh_within", &self.fresh_within)
+            .field("while_stale", &self.while_stale)
             .field("on_rejection", &self.on_rejection.as_ref().map(|_| "custom"))
             .finish()
     }

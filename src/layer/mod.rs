@@ -4,7 +4,8 @@
 //! [`Verifier`](crate::verify::Verifier) judge it, and either puts the proof, a
 //! [`Verified<C>`](crate::verify::Verified), among the request's extensions and calls the inner
 //! service, or answers itself. A refused request never reaches the inner service. All of this
-//! happens inside `call`, without a task, a query, or a lock held across the inner call.
+//! happens inside `call`, without a task, a query, or a lock held across the inner call; the one
+//! exception is a layer that was told to [ask the store](#while-the-copy-is-stale).
 //!
 //! A request is checked when it arrives. What streams on afterwards, a download, server-sent
 //! events or a gRPC stream, is not checked again.
@@ -127,7 +128,7 @@
 //! | no token | 401 | `Bearer realm="…"` | `UNAUTHENTICATED` |
 //! | not one well-formed header | 400 | … `error="invalid_request"` | `INVALID_ARGUMENT` |
 //! | bad, expired or revoked | 401 | … `error="invalid_token"` | `UNAUTHENTICATED` |
-//! | revocations stale or not loaded | 503, `Retry-After` | | `UNAVAILABLE` |
+//! | revocations stale or not loaded, and not confirmed | 503, `Retry-After` | | `UNAVAILABLE` |
 //!
 //! The body is `application/problem+json` (RFC 9457) with the members `type`, `title`, `status`,
 //! `detail` and `demand`. `type` is `urn:tower-revocation:problem:` and the
@@ -144,22 +145,82 @@
 //!
 //! [`RevocationLayer::on_rejection`] replaces any of them.
 //!
+//! # While the copy is stale
+//!
+//! The copy of the revocations is stale when it was not known to equal the store for
+//! [`max_staleness`](crate::epochs::EpochsBuilder::max_staleness), because the database, the
+//! network or this machine stood still. What happens then is a choice of each layer, and so of each
+//! route: a layer is cheap to clone, and a clone may be told something else.
+//!
+//! | told | while stale | the longest that a revoked token is accepted |
+//! |---|---|---|
+//! | [`refuse_while_stale`](RevocationLayer::refuse_while_stale), the default | 503 | `max_staleness` after `revoke` returned |
+//! | [`confirm_while_stale`](RevocationLayer::confirm_while_stale) | the store is asked about this token; 503 if it does not answer in time | the same; while stale not at all |
+//! | [`dangerous_trust_while_stale`](RevocationLayer::dangerous_trust_while_stale) | the stale copy is believed for a bounded time; then 503 | `max_staleness` and that time |
+//!
+//! [`require_fresh`](RevocationLayer::require_fresh) makes the copy count as stale sooner, for
+//! routes where `max_staleness` is too long. Before the first full load every token is refused with
+//! 503, whatever a layer was told.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::get};
+//! use tower_revocation::{
+//!     EpochStore, RevocationLayer, Verifier, error::ConfigError, layer::Confirmations,
+//! };
+//!
+//! fn app(verifier: Verifier, store: impl EpochStore) -> Result<Router, ConfigError> {
+//!     let layer = RevocationLayer::new(verifier);
+//!     let asking = layer.clone().confirm_while_stale(Confirmations::new(store));
+//!     let strict = asking.clone().require_fresh(Duration::from_secs(3))?;
+//!     let lenient = layer.clone().dangerous_trust_while_stale(Duration::from_secs(60))?;
+//!     Ok(Router::new()
+//!         .merge(Router::new().route("/orders", get(|| async {})).route_layer(asking))
+//!         .merge(Router::new().route("/transfer", get(|| async {})).route_layer(strict))
+//!         .merge(Router::new().route("/catalogue", get(|| async {})).route_layer(lenient)))
+//! }
+//! ```
+//!
+//! ## Why an answer may be shared
+//!
+//! A question about a token is answered for all requests that wait for it, and a request joins only
+//! a question that was not sent yet. So the snapshot that judges a request is taken after the
+//! request arrived: if `revoke` had returned by then, the snapshot holds the revocation. A request
+//! that finds a question under way does not take its answer, though that would mostly be a few
+//! milliseconds old: it waits for the next one, which is sent as soon as the first is answered. At
+//! any time there are one question under way about a token and one to come, however many requests
+//! wait.
+//!
+//! The answer is about scopes, not about a token: two tokens share it only if all their scopes are
+//! the same, and each is held against it by its own stamp and times.
+//!
+//! ## What is never done while stale
+//!
+//! The stale copy alone makes no 401: a cut-off that it knows may have been cleared since. Nor is
+//! what it knows forgotten: a token that it holds revoked and the store does not is answered 503,
+//! as the database may have been restored from a backup. The next poll decides.
+//!
 //! # Order of layers
 //!
 //! Put it outside of whatever acts on behalf of the caller, and inside of CORS, tracing and
 //! whatever limits requests per address: preflight requests carry no token.
 
 mod body;
+mod confirm;
 mod extract;
 mod future;
 mod grpc;
 // The file of the layer is named as in all middleware of Tower.
 #[allow(clippy::module_inception)]
 mod layer;
+mod questions;
 mod reject;
 mod service;
+mod stale;
 
 pub use body::ResponseBody;
+pub use confirm::{Answer, Confirm, Confirmations, ConfirmationsBuilder};
 pub use future::ResponseFuture;
 pub use layer::RevocationLayer;
 pub use reject::Refusal;

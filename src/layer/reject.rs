@@ -173,7 +173,7 @@ fn title(rejection: &Rejection) -> &'static str {
         Rejection::MultipleTokens => "More than one access token",
         Rejection::Expired => "Access token expired",
         Rejection::Revoked(_) => "Access token revoked",
-        Rejection::Stale { .. } | Rejection::NotLoaded => "Temporarily unable to check tokens",
+        other if other.is_unavailable() => "Temporarily unable to check tokens",
         _ => "Access token not acceptable",
     }
 }

@@ -20,6 +20,7 @@
 //!
 //! The decisions are in `order.rs`, apart from any database.
 
+mod confirm;
 mod memory;
 mod mint;
 mod order;

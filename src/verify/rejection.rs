@@ -82,6 +82,21 @@ pub enum Rejection {
         /// How long ago the copy was known to equal the store.
         age: Duration,
     },
+    /// The copy is stale, and the store was asked about the token in vain: it failed, was late, or
+    /// knew of less than the copy.
+    #[error(
+        "the copy of the revocations is {age:?} old, and the store has not confirmed the token"
+    )]
+    Unconfirmed {
+        /// How long ago the copy was known to equal the store.
+        age: Duration,
+    },
+    /// The copy is stale, and the store is asked about as many tokens as may be at once.
+    #[error("the copy of the revocations is {age:?} old, and too many tokens are to be confirmed")]
+    OverCapacity {
+        /// How long ago the copy was known to equal the store.
+        age: Duration,
+    },
     /// The revocations were not loaded yet: nothing can be said about the token.
     #[error("the revocations are not loaded yet")]
     NotLoaded,
@@ -111,6 +126,8 @@ impl Rejection {
             Self::LifetimeTooLong => "lifetime_too_long",
             Self::Revoked(_) => "revoked",
             Self::Stale { .. } => "stale",
+            Self::Unconfirmed { .. } => "unconfirmed",
+            Self::OverCapacity { .. } => "over_capacity",
             Self::NotLoaded => "not_loaded",
         }
     }
@@ -124,14 +141,20 @@ impl Rejection {
             Self::Revoked(revoked) => Some(revoked.demand),
             Self::Expired => Some(Demand::Refresh),
             Self::NotYetValid | Self::IssuedInFuture => Some(Demand::Refresh),
-            Self::Stale { .. } | Self::NotLoaded => None,
+            _ if self.is_unavailable() => None,
             _ => Some(Demand::Login),
         }
     }
 
     /// Whether it speaks of our own state and not of the token: 503, never 401.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Stale { .. } | Self::NotLoaded)
+        matches!(
+            self,
+            Self::Stale { .. }
+                | Self::Unconfirmed { .. }
+                | Self::OverCapacity { .. }
+                | Self::NotLoaded
+        )
     }
 }
 

@@ -141,6 +141,11 @@ impl<C> Verified<C> {
             .map(|(kind, subject)| ScopeRef { kind, subject })
     }
 
+    /// The claims that every token has, with the prefix.
+    pub(super) fn registered(&self) -> &Claims {
+        &self.inner.registered
+    }
+
     /// The service's own claims.
     pub fn claims(&self) -> &C {
         &self.inner.claims

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
-use super::{IssuerRules, Rejection, Verified, VerifierBuilder, judge};
+use super::{Authentic, Checked, IssuerRules, Rejection, Verified, VerifierBuilder, judge};
 use crate::{
     clock::Reading,
     epochs::{Epochs, Freshness},
@@ -103,11 +103,41 @@ impl Verifier {
         token: &[u8],
         now: Reading,
     ) -> Result<Verified<C>, Rejection> {
-        let Shared { epochs, backend, max_token_bytes, issuers } = &*self.shared;
+        match self.check(token, now, Duration::MAX)? {
+            Checked::Good(verified) => Ok(verified),
+            Checked::Open(_, age) => Err(Rejection::Stale { age }),
+        }
+    }
+
+    /// The same for whoever knows what to do while the copy is stale. Over the age `within` it
+    /// counts as stale, too.
+    pub(crate) fn check<C: DeserializeOwned>(
+        &self,
+        token: &[u8],
+        now: Reading,
+        within: Duration,
+    ) -> Result<Checked<C>, Rejection> {
+        let epochs = self.epochs();
         // First, and used last: a copy that goes stale, or is loaded, in between must not make
         // this look fresher than what is read below.
         let freshness = epochs.freshness(now);
+        let token = self.authenticate(token)?;
+        // Before the times, too: a copy that is stale for a machine that slept has a clock that
+        // is as old, and a token minted meanwhile seems to come from the future.
+        match freshness {
+            Freshness::Fresh { age } if age <= within => {}
+            Freshness::Fresh { age } | Freshness::Stale { age } => {
+                return Ok(Checked::Open(token, age));
+            }
+            Freshness::NotLoaded => return Err(Rejection::NotLoaded),
+        }
+        let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
+        token.by_memory(epochs, clock).map(Checked::Good)
+    }
 
+    /// What needs no revocations and no clock: form, signature, claims.
+    fn authenticate<C: DeserializeOwned>(&self, token: &[u8]) -> Result<Authentic<C>, Rejection> {
+        let Shared { backend, max_token_bytes, issuers, .. } = &*self.shared;
         let token = Compact::parse(token, *max_token_bytes)?;
         let header = Header::parse(&token.header)?;
         let payload = Payload::parse(&token.payload).map_err(Rejection::Malformed)?;
@@ -123,23 +153,8 @@ impl Verifier {
         let claims = payload.claims(&issuer.rules.groups_claim)?;
         let stamp = judge::claims(issuer, &claims)?;
         let own = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
-
-        // Before the times, too: a copy that is stale for a machine that slept has a clock that
-        // is as old, and a token minted meanwhile seems to come from the future.
-        match freshness {
-            Freshness::Fresh { .. } => {}
-            Freshness::Stale { age } => return Err(Rejection::Stale { age }),
-            Freshness::NotLoaded => return Err(Rejection::NotLoaded),
-        }
-        let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
-        judge::times(&claims, clock, epochs.lifetimes().leeway())?;
-
         let prefix = &issuer.rules.subject_prefix;
-        let verified = Verified::new(issuer.name.clone(), prefix, claims, stamp, own);
-        match epochs.revoked_in(verified.scope_refs(), stamp) {
-            Some(revoked) => Err(Rejection::Revoked(revoked)),
-            None => Ok(verified),
-        }
+        Ok(Authentic::new(Verified::new(issuer.name.clone(), prefix, claims, stamp, own)))
     }
 
     /// The epochs it judges by.

@@ -52,7 +52,7 @@ fn every_scope_of_a_token_revokes_it() {
                 revoke(&epochs, &scope, IAT, demand);
                 let expected = Revoked {
                     demand,
-                    scope: scope.kind(),
+                    scope: Some(scope.kind()),
                     revoked_before: StoreTime::from_micros(IAT),
                 };
                 let refused = check(&verifier, good(&payload())).err();

@@ -55,9 +55,14 @@ impl Gate {
 
 /// A good token of alice's, issued ten seconds ago.
 pub(crate) fn good_token() -> String {
+    token_of("alice", 10)
+}
+
+/// A good token of `subject`'s, issued so many seconds ago.
+pub(crate) fn token_of(subject: &str, seconds_ago: u64) -> String {
     token(&json!({
-        "iss": "https://issuer.test", "aud": "api", "sub": "alice", "sid": "s1", "jti": "t1",
-        "client_id": "web", "iat": NOW - 10, "exp": NOW + 300, "plan": "gold",
+        "iss": "https://issuer.test", "aud": "api", "sub": subject, "sid": "s1", "jti": "t1",
+        "client_id": "web", "iat": NOW - seconds_ago, "exp": NOW + 300, "plan": "gold",
     }))
 }
 

@@ -83,7 +83,7 @@ async fn on_rejection_gets_the_reason_as_data() {
             let Rejection::Revoked(revoked) = refusal.rejection() else {
                 return refusal.to_response();
             };
-            let body = format!("{} {} {}", revoked.scope, revoked.demand, refusal.is_grpc());
+            let body = format!("{:?} {} {}", revoked.scope, revoked.demand, refusal.is_grpc());
             Response::builder().status(418).body(body.into()).unwrap()
         });
 
@@ -91,13 +91,13 @@ async fn on_rejection_gets_the_reason_as_data() {
     let response = layer.layer(service_fn(hello)).oneshot(request).await.unwrap();
     assert_eq!(response.status(), 418);
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    assert_eq!(body, "user refresh false");
+    assert_eq!(body, "Some(User) refresh false");
 
     let request = with_token().header(CONTENT_TYPE, "application/grpc");
     let request = request.body(Empty::<Bytes>::new()).unwrap();
     let response = layer.layer(service_fn(hello)).oneshot(request).await.unwrap();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    assert_eq!(body, "user refresh true");
+    assert_eq!(body, "Some(User) refresh true");
 
     let request = Request::new(Empty::<Bytes>::new());
     let response = layer.layer(service_fn(hello)).oneshot(request).await.unwrap();

@@ -6,9 +6,13 @@
 mod gate;
 
 mod answers;
+mod asking;
 mod axum;
 mod bodies;
+mod confirming;
+mod freshness;
 mod grpc;
+mod questions;
 mod service;
 
 use std::{
