@@ -11,6 +11,7 @@ mod accounts;
 mod devices;
 mod dump;
 mod fleet;
+mod freshness;
 mod issuers;
 mod refreshing;
 mod refusals;

@@ -6,4 +6,5 @@
 mod instance;
 mod laws;
 mod processes;
+mod stale;
 mod statements;
