@@ -23,6 +23,8 @@
 mod memory;
 mod mint;
 mod order;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod revocation;
 mod session;
 #[cfg(feature = "_sql")]
@@ -38,6 +40,8 @@ mod writer;
 
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
 pub use mint::{Mint, MintFor, Minted, Ticket};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOptions, PostgresStore, PostgresWatch};
 pub use revocation::{Audit, Entry, RequestId, Requested, Revocation};
 pub use session::{Device, MAX_DEVICE_TEXT, Session, SessionFilter};
 #[cfg(feature = "sqlite")]
