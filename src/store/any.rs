@@ -1,8 +1,10 @@
 //! The store that a URL names, for services that learn of their database when they start.
 
+#[cfg(feature = "_sql")]
+use super::sql::failed;
 use super::{
-    Audit, Changes, EpochStore, Mint, Minted, RequestId, Requested, Revocation, Session,
-    SessionFilter, StatementCounts, Ticket, Watch,
+    Audit, Changes, EpochStore, MemoryStore, MemoryTransaction, MemoryWatch, Mint, Minted,
+    RequestId, Requested, Revocation, Session, SessionFilter, StatementCounts, Ticket, Watch,
 };
 #[cfg(feature = "postgres")]
 use super::{PostgresStore, PostgresWatch};
@@ -22,6 +24,8 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AnyStore {
+    /// In memory, of one process.
+    Memory(MemoryStore),
     /// In a SQLite file.
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteStore),
@@ -33,6 +37,8 @@ pub enum AnyStore {
 /// A transaction of the caller's on the database of an [`AnyStore`].
 #[non_exhaustive]
 pub enum AnyTransaction<'t> {
+    /// In memory.
+    Memory(MemoryTransaction<'t>),
     /// In a SQLite file.
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::Transaction<'t, sqlx::Sqlite>),
@@ -45,6 +51,8 @@ pub enum AnyTransaction<'t> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyWatch {
+    /// In memory.
+    Memory(MemoryWatch),
     /// In a SQLite file.
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteWatch),
@@ -57,6 +65,7 @@ pub enum AnyWatch {
 macro_rules! each {
     ($any:expr, $one:ident => $answer:expr) => {
         match $any {
+            Self::Memory($one) => $answer,
             #[cfg(feature = "sqlite")]
             Self::Sqlite($one) => $answer,
             #[cfg(feature = "postgres")]
@@ -66,8 +75,8 @@ macro_rules! each {
 }
 
 impl AnyStore {
-    /// Opens the database at `url`: `sqlite:path/to/file`, `postgres://…` or `mysql://…`, and makes
-    /// what is missing there.
+    /// Opens the database at `url`: `sqlite:path/to/file`, `postgres://…`, `mysql://…` or, for tests,
+    /// `memory:`; and makes what is missing there.
     ///
     /// # Errors
     ///
@@ -75,6 +84,7 @@ impl AnyStore {
     /// that store's own `open`.
     pub async fn open(url: &str) -> Result<Self, Error> {
         match url.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory(MemoryStore::new())),
             #[cfg(feature = "sqlite")]
             Some(("sqlite", path)) => {
                 let path = path.strip_prefix("//").unwrap_or(path);
@@ -107,6 +117,9 @@ impl EpochStore for AnyStore {
         revocation: Revocation,
     ) -> Result<Requested<Self>, Error> {
         let id = match (self, transaction) {
+            (Self::Memory(store), AnyTransaction::Memory(transaction)) => {
+                store.revoke_in(transaction, revocation).await?.into_id()
+            }
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(store), AnyTransaction::Sqlite(transaction)) => {
                 store.revoke_in(transaction, revocation).await?.into_id()
@@ -115,7 +128,7 @@ impl EpochStore for AnyStore {
             (Self::Postgres(store), AnyTransaction::Postgres(transaction)) => {
                 store.revoke_in(transaction, revocation).await?.into_id()
             }
-            #[allow(unreachable_patterns, reason = "with one store there is no other")]
+            #[allow(unreachable_patterns, reason = "without features there is no other")]
             _ => {
                 let why = "the transaction is one of another database";
                 return Err(Error::new(ErrorKind::Store, why));
@@ -158,6 +171,7 @@ impl EpochStore for AnyStore {
 
     async fn watch(&self) -> Result<AnyWatch, Error> {
         match self {
+            Self::Memory(store) => store.watch().await.map(AnyWatch::Memory),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => store.watch().await.map(AnyWatch::Sqlite),
             #[cfg(feature = "postgres")]
@@ -191,7 +205,16 @@ impl AnyTransaction<'_> {
     ///
     /// [`ErrorKind::Store`] if the database does not.
     pub async fn commit(self) -> Result<(), Error> {
-        each!(self, transaction => transaction.commit().await.map_err(super::sql::failed))
+        match self {
+            Self::Memory(transaction) => {
+                transaction.commit();
+                Ok(())
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(transaction) => transaction.commit().await.map_err(failed),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(transaction) => transaction.commit().await.map_err(failed),
+        }
     }
 }
 

@@ -20,7 +20,6 @@
 //!
 //! The decisions are in `order.rs`, apart from any database.
 
-#[cfg(feature = "_sql")]
 mod any;
 mod memory;
 mod mint;
@@ -40,7 +39,6 @@ mod traits;
 #[cfg(feature = "_sql")]
 mod writer;
 
-#[cfg(feature = "_sql")]
 pub use any::{AnyStore, AnyTransaction, AnyWatch};
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
 pub use mint::{Mint, MintFor, Minted, Ticket};

@@ -15,6 +15,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+use crate::common::place;
+
 /// A running server, killed when dropped.
 pub(crate) struct Server {
     base: String,
@@ -44,6 +46,7 @@ impl Server {
         let mut process = Command::new(&*PROGRAM)
             .env("DATA_DIR", data)
             .env("PORT", "0")
+            .envs(place::url(data).map(|url| ("DATABASE_URL", url)))
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -35,6 +35,7 @@ macro_rules! contract {
 }
 
 mod contract;
+#[allow(dead_code, reason = "a part of it is for other suites")]
 #[path = "../common/databases.rs"]
 mod databases;
 mod harness;
