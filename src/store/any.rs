@@ -6,6 +6,8 @@ use super::{
     Audit, Changes, EpochStore, MemoryStore, MemoryTransaction, MemoryWatch, Mint, Minted,
     RequestId, Requested, Revocation, Session, SessionFilter, StatementCounts, Ticket, Watch,
 };
+#[cfg(feature = "mysql")]
+use super::{MySqlStore, MySqlWatch};
 #[cfg(feature = "postgres")]
 use super::{PostgresStore, PostgresWatch};
 #[cfg(feature = "sqlite")]
@@ -32,6 +34,9 @@ pub enum AnyStore {
     /// In PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(PostgresStore),
+    /// In MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    MySql(MySqlStore),
 }
 
 /// A transaction of the caller's on the database of an [`AnyStore`].
@@ -45,6 +50,9 @@ pub enum AnyTransaction<'t> {
     /// In PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(sqlx::Transaction<'t, sqlx::Postgres>),
+    /// In MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    MySql(sqlx::Transaction<'t, sqlx::MySql>),
 }
 
 /// The sync's connection to an [`AnyStore`].
@@ -59,6 +67,9 @@ pub enum AnyWatch {
     /// In PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(PostgresWatch),
+    /// In MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    MySql(MySqlWatch),
 }
 
 /// The same for each store.
@@ -70,6 +81,8 @@ macro_rules! each {
             Self::Sqlite($one) => $answer,
             #[cfg(feature = "postgres")]
             Self::Postgres($one) => $answer,
+            #[cfg(feature = "mysql")]
+            Self::MySql($one) => $answer,
         }
     };
 }
@@ -94,6 +107,8 @@ impl AnyStore {
             Some(("postgres" | "postgresql", _)) => {
                 PostgresStore::open(url).await.map(Self::Postgres)
             }
+            #[cfg(feature = "mysql")]
+            Some(("mysql" | "mariadb", _)) => MySqlStore::open(url).await.map(Self::MySql),
             // The rest of the URL may hold a password.
             Some((scheme, _)) => {
                 Err(Error::new(ErrorKind::UnsupportedDatabase, format!("of the kind {scheme:?}")))
@@ -126,6 +141,10 @@ impl EpochStore for AnyStore {
             }
             #[cfg(feature = "postgres")]
             (Self::Postgres(store), AnyTransaction::Postgres(transaction)) => {
+                store.revoke_in(transaction, revocation).await?.into_id()
+            }
+            #[cfg(feature = "mysql")]
+            (Self::MySql(store), AnyTransaction::MySql(transaction)) => {
                 store.revoke_in(transaction, revocation).await?.into_id()
             }
             #[allow(unreachable_patterns, reason = "without features there is no other")]
@@ -176,6 +195,8 @@ impl EpochStore for AnyStore {
             Self::Sqlite(store) => store.watch().await.map(AnyWatch::Sqlite),
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => store.watch().await.map(AnyWatch::Postgres),
+            #[cfg(feature = "mysql")]
+            Self::MySql(store) => store.watch().await.map(AnyWatch::MySql),
         }
     }
 
@@ -214,6 +235,8 @@ impl AnyTransaction<'_> {
             Self::Sqlite(transaction) => transaction.commit().await.map_err(failed),
             #[cfg(feature = "postgres")]
             Self::Postgres(transaction) => transaction.commit().await.map_err(failed),
+            #[cfg(feature = "mysql")]
+            Self::MySql(transaction) => transaction.commit().await.map_err(failed),
         }
     }
 }

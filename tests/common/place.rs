@@ -12,14 +12,14 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, Connection, MySqlConnection, PgConnection, PgPool, SqliteConnection, SqlitePool,
-    query_scalar, raw_sql, sqlite::SqliteConnectOptions,
+    AssertSqlSafe, Connection, MySqlConnection, MySqlPool, PgConnection, PgPool, SqliteConnection,
+    SqlitePool, query_scalar, raw_sql, sqlite::SqliteConnectOptions,
 };
 use tempfile::TempDir;
 use tower_revocation::{
-    AnyStore, PostgresStore, SqliteStore,
+    AnyStore, MySqlStore, PostgresStore, SqliteStore,
     clock::Clock,
-    store::{AnyTransaction, MemoryStore, PostgresOptions},
+    store::{AnyTransaction, MemoryStore, MySqlOptions, PostgresOptions},
 };
 
 use super::databases::{self, Database};
@@ -94,6 +94,10 @@ pub(crate) async fn store(folder: &Path, file: &str, clock: Clock) -> AnyStore {
 
 /// The same, of the database at `url`.
 pub(crate) async fn store_at(url: &str, clock: Clock) -> AnyStore {
+    if url.starts_with("mysql") {
+        let options = MySqlOptions::new(url.parse().unwrap()).clock(clock);
+        return AnyStore::MySql(MySqlStore::connect(options).await.unwrap());
+    }
     let options = PostgresOptions::new(url.parse().unwrap()).clock(clock);
     AnyStore::Postgres(PostgresStore::connect(options).await.unwrap())
 }
@@ -173,6 +177,10 @@ pub(crate) async fn begin(folder: &Path, file: &str) -> AnyTransaction<'static> 
             let pool = SqlitePool::connect_with(options).await.unwrap();
             AnyTransaction::Sqlite(pool.begin().await.unwrap())
         }
+        Some(url) if url.starts_with("mysql") => {
+            let pool = MySqlPool::connect(&url).await.unwrap();
+            AnyTransaction::MySql(pool.begin().await.unwrap())
+        }
         Some(url) => {
             let pool = PgPool::connect(&url).await.unwrap();
             AnyTransaction::Postgres(pool.begin().await.unwrap())
@@ -185,6 +193,9 @@ pub(crate) async fn run_in(transaction: &mut AnyTransaction<'_>, sql: &str) {
     let sql = AssertSqlSafe(sql.to_owned());
     match transaction {
         AnyTransaction::Sqlite(transaction) => {
+            raw_sql(sql).execute(&mut **transaction).await.unwrap();
+        }
+        AnyTransaction::MySql(transaction) => {
             raw_sql(sql).execute(&mut **transaction).await.unwrap();
         }
         AnyTransaction::Postgres(transaction) => {

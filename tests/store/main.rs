@@ -31,6 +31,13 @@ macro_rules! contract {
                 super::$name::<crate::servers::PgBouncer>().await;
             })*
         }
+        mod mysql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs MariaDB; run with bash .ci/databases cargo test -- --ignored"]
+            async fn $name() {
+                super::$name::<crate::servers::MySql>().await;
+            })*
+        }
     };
 }
 
