@@ -10,6 +10,7 @@ mod common;
 mod accounts;
 mod devices;
 mod dump;
+mod elsewhere;
 mod fleet;
 mod issuers;
 mod refreshing;
