@@ -6,6 +6,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../common/cluster/mod.rs"]
+mod cluster;
+#[path = "../common/port.rs"]
+mod port;
+
+mod cluster_tests;
 mod notifications;
 mod proxy;
 mod proxy_tests;

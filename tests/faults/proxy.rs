@@ -17,7 +17,7 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -36,7 +36,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::notifications;
+use crate::{notifications, port};
 
 /// The most that passes at once.
 const CHUNK: usize = 16 * 1024;
@@ -87,7 +87,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Passes connections on to `port` of this machine.
     pub(crate) async fn to(port: u16) -> Self {
-        let reservation = bound(0).unwrap();
+        let reservation = port::bound(0).unwrap();
         let own = reservation.local_addr().unwrap().port();
         let (mode, watched) = watch::channel(Mode::Pass);
         let accepted = Arc::<AtomicUsize>::default();
@@ -118,16 +118,8 @@ impl Drop for Proxy {
     }
 }
 
-/// A socket on `port`, which may be bound by several of us, of which one may listen.
-pub(crate) fn bound(port: u16) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-    Ok(socket)
-}
-
 fn listening(port: u16) -> io::Result<TcpListener> {
-    bound(port)?.listen(1024)
+    port::bound(port)?.listen(1024)
 }
 
 async fn accept(
