@@ -11,7 +11,10 @@ mod cluster;
 #[path = "../common/port.rs"]
 mod port;
 
+mod checker;
+mod checker_tests;
 mod cluster_tests;
+mod history;
 mod notifications;
 mod proxy;
 mod proxy_tests;
