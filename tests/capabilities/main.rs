@@ -6,6 +6,8 @@
 
 #[path = "../common/instance.rs"]
 mod instance;
+#[path = "../common/program.rs"]
+mod program;
 
 mod accounts;
 mod devices;

@@ -3,7 +3,7 @@
 //! It never asks when a server did something, which nobody can know from outside, only what must or
 //! cannot have come before what. A moment that would leave doubt is in favour of the servers.
 
-use std::{fmt, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use tower_revocation::Demand;
 
@@ -58,14 +58,13 @@ pub(crate) fn judge(history: &History, bounds: Bounds) -> Vec<Violation> {
 }
 
 fn checks(history: &History, bounds: Bounds, found: &mut Vec<Violation>) {
-    // Which revocations a token is in the scope of, once for all of its checks.
-    let of_token: Vec<Vec<&Revocation>> = history
-        .tokens
-        .iter()
-        .map(|token| history.revocations.iter().filter(|each| each.scope.has(token)).collect())
-        .collect();
+    // The revocations that a token is in the scope of, once for all of its checks.
+    let mut of_token: HashMap<usize, Vec<&Revocation>> = HashMap::new();
     for check in &history.checks {
-        let (token, revocations) = (&history.tokens[check.token], &of_token[check.token]);
+        let token = &history.tokens[check.token];
+        let revocations = of_token.entry(check.token).or_insert_with(|| {
+            history.revocations.iter().filter(|each| each.scope.has(token)).collect()
+        });
         let mut add = |kind, why: &dyn fmt::Debug| {
             let story = format!("{check:?} of {token:?}: {why:?}");
             found.push(Violation { kind, story });

@@ -231,7 +231,8 @@ fn a_revocation_of_unknown_outcome_covers_until_it_is_settled() {
         let mut history =
             logged_in().revoked(alice(), Demand::Login, 200, 210, Outcome::Unknown(None));
         if let Some(settled) = settled {
-            history.settle(at(settled));
+            history.settle(at(209), at(299));
+            history.settle(at(210), at(settled));
         }
         history.token(300, 310, 9)
     };

@@ -162,10 +162,13 @@ impl History {
         self.recoveries.clear();
     }
 
-    /// States that whatever comes of revocations with an unknown outcome has come by `now`.
-    pub(crate) fn settle(&mut self, now: Moment) {
+    /// States that whatever comes of revocations with an unknown outcome that returned by then
+    /// has come by `now`.
+    pub(crate) fn settle(&mut self, returned_by: Moment, now: Moment) {
         for revocation in &mut self.revocations {
-            if let Outcome::Unknown(settled @ None) = &mut revocation.outcome {
+            if let Outcome::Unknown(settled @ None) = &mut revocation.outcome
+                && revocation.returned <= returned_by
+            {
                 *settled = Some(now);
             }
         }

@@ -10,11 +10,20 @@
 mod cluster;
 #[path = "../common/port.rs"]
 mod port;
+#[path = "../common/program.rs"]
+mod program;
 
+mod cell;
 mod checker;
 mod checker_tests;
+mod clients;
 mod cluster_tests;
+mod fault;
+mod fleet;
 mod history;
+mod matrix;
 mod notifications;
 mod proxy;
 mod proxy_tests;
+mod report;
+mod world;
