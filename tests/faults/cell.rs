@@ -95,9 +95,7 @@ impl Held {
     /// first; the rest has to log in.
     fn after(world: &World, scope: &Scope, tokens: [usize; 3], fresh: Option<usize>) -> Self {
         let seen = world.clients.seen();
-        let spared = |token: usize| {
-            Some(token).filter(|_| !scope.has(&seen.history.tokens[token]))
-        };
+        let spared = |token: usize| Some(token).filter(|_| !scope.has(&seen.history.tokens[token]));
         Self { victim: fresh, second: spared(tokens[1]), admin: spared(tokens[2]) }
     }
 }

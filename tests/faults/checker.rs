@@ -81,7 +81,7 @@ fn checks(history: &History, bounds: Bounds, found: &mut Vec<Violation>) {
             }
             Answer::Refused(_) => {
                 let can = |it: &&Revocation| can_cover(it, token, check.returned);
-                if !revocations.iter().any(|revocation| can(revocation)) {
+                if !revocations.iter().any(can) {
                     add(Kind::FalseRefusal, revocations);
                 }
             }
@@ -149,9 +149,7 @@ fn recoveries(history: &History, bounds: Bounds, found: &mut Vec<Violation>) {
 /// Whether `revocation` is in force and covers `token`, beyond doubt.
 fn must_cover(revocation: &Revocation, token: &Token) -> bool {
     match revocation.outcome {
-        Outcome::Stored(cut_off) => {
-            token.returned < revocation.called || token.stamp <= cut_off
-        }
+        Outcome::Stored(cut_off) => token.returned < revocation.called || token.stamp <= cut_off,
         Outcome::Unknown(_) => false,
     }
 }
@@ -179,8 +177,6 @@ fn settled(revocation: &Revocation) -> Option<Moment> {
 
 fn was_down(history: &History, check: &Check) -> bool {
     history.down.iter().any(|down| {
-        down.instance == check.instance
-            && down.from <= check.returned
-            && down.until >= check.called
+        down.instance == check.instance && down.from <= check.returned && down.until >= check.called
     })
 }

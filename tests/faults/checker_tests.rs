@@ -92,8 +92,7 @@ impl History {
     }
 
     fn recovered(mut self, healed: u64, recovered: Option<u64>) -> Self {
-        self.recoveries
-            .push(Recovery { healed: at(healed), recovered: recovered.map(at) });
+        self.recoveries.push(Recovery { healed: at(healed), recovered: recovered.map(at) });
         self
     }
 

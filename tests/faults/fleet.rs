@@ -78,6 +78,11 @@ impl Fleet {
         }
     }
 
+    /// How often the proxies have left notifications out.
+    pub(crate) fn left_out(&self) -> usize {
+        self.members.iter().flat_map(|member| &member.proxy).map(Proxy::left_out).sum()
+    }
+
     /// `kill -9`.
     pub(crate) async fn kill(&self, instance: usize) {
         self.members[instance].program.lock().await.kill().await;

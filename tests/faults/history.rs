@@ -153,12 +153,12 @@ pub(crate) struct Recovery {
 }
 
 impl History {
-    /// Forgets what was judged. Tokens and revocations stay: entries to come speak of them.
+    /// Forgets what was judged. Tokens and revocations stay, and when servers were down: entries to
+    /// come speak of them.
     pub(crate) fn forget_the_judged(&mut self) {
         self.checks.clear();
         self.refreshes.clear();
         self.refused_logins.clear();
-        self.down.clear();
         self.recoveries.clear();
     }
 

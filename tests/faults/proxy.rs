@@ -20,7 +20,7 @@ use std::{
     net::Ipv4Addr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -77,11 +77,17 @@ impl Mode {
 pub(crate) struct Proxy {
     port: u16,
     mode: watch::Sender<Mode>,
-    accepted: Arc<AtomicUsize>,
+    count: Arc<Count>,
     work: JoinHandle<()>,
     /// Bound and never listening: nobody else gets the port while the listener is away, and a
     /// connection is refused then.
     _reservation: TcpSocket,
+}
+
+#[derive(Default)]
+struct Count {
+    accepted: AtomicUsize,
+    left_out: AtomicUsize,
 }
 
 impl Proxy {
@@ -90,10 +96,10 @@ impl Proxy {
         let reservation = port::bound(0).unwrap();
         let own = reservation.local_addr().unwrap().port();
         let (mode, watched) = watch::channel(Mode::Pass);
-        let accepted = Arc::<AtomicUsize>::default();
+        let count = Arc::<Count>::default();
         let listener = listening(own).unwrap();
-        let work = tokio::spawn(accept(listener, own, port, watched, accepted.clone()));
-        Self { port: own, mode, accepted, work, _reservation: reservation }
+        let work = tokio::spawn(accept(listener, own, port, watched, count.clone()));
+        Self { port: own, mode, count, work, _reservation: reservation }
     }
 
     /// Where clients connect to.
@@ -108,7 +114,12 @@ impl Proxy {
 
     /// How many connections were accepted until now.
     pub(crate) fn accepted(&self) -> usize {
-        self.accepted.load(Ordering::Relaxed)
+        self.count.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How often notifications were left out until now.
+    pub(crate) fn left_out(&self) -> usize {
+        self.count.left_out.load(Ordering::Relaxed)
     }
 }
 
@@ -127,7 +138,7 @@ async fn accept(
     own: u16,
     database: u16,
     mut mode: watch::Receiver<Mode>,
-    accepted: Arc<AtomicUsize>,
+    count: Arc<Count>,
 ) {
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
@@ -140,8 +151,8 @@ async fn accept(
         tokio::select! {
             changed = mode.changed() => if changed.is_err() { return },
             client = next(listener.as_ref()) => {
-                accepted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(connection(client, database, mode.clone()));
+                count.accepted.fetch_add(1, Ordering::Relaxed);
+                connections.spawn(connection(client, database, mode.clone(), count.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -158,7 +169,12 @@ async fn next(listener: Option<&TcpListener>) -> TcpStream {
 }
 
 /// One connection, from its acceptance to its end.
-async fn connection(mut client: TcpStream, database: u16, mut mode: watch::Receiver<Mode>) {
+async fn connection(
+    mut client: TcpStream,
+    database: u16,
+    mut mode: watch::Receiver<Mode>,
+    count: Arc<Count>,
+) {
     // A new connection through a black hole reaches the database when that has healed.
     let lit = mode.wait_for(|mode| *mode != Mode::BlackHole).await.map(|mode| *mode);
     let Ok(now) = lit else { return };
@@ -173,9 +189,9 @@ async fn connection(mut client: TcpStream, database: u16, mut mode: watch::Recei
     let cut = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let listens = watch::Sender::new(false);
-        let there = pump(from_client, to_server, Way::ToDatabase, mode.clone(), &listens);
-        let back = pump(from_server, to_client, Way::ToClient, mode.clone(), &listens);
+        let listener = Listener { listens: AtomicBool::new(false), count: &count };
+        let there = pump(from_client, to_server, Way::ToDatabase, mode.clone(), &listener);
+        let back = pump(from_server, to_client, Way::ToClient, mode.clone(), &listener);
         tokio::select! {
             cut = mode.wait_for(|mode| mode.cuts()) => cut.map_or(Mode::Close, |mode| *mode),
             _ = async { tokio::join!(there, back) } => Mode::Close,
@@ -204,7 +220,7 @@ async fn pump(
     mut to: WriteHalf<'_>,
     way: Way,
     mut mode: watch::Receiver<Mode>,
-    listens: &watch::Sender<bool>,
+    listener: &Listener<'_>,
 ) {
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -230,15 +246,40 @@ async fn pump(
         }
         // What was read before the hole opened is in it.
         let lit = mode.wait_for(|mode| *mode != Mode::BlackHole).await.map(|mode| *mode);
-        if way == Way::ToDatabase && notifications::asked_for(chunk) {
-            listens.send_replace(true);
-        }
-        if lit.ok() == Some(Mode::Deaf) && way == Way::ToClient && *listens.borrow() {
-            chunk = notifications::without(chunk);
+        match way {
+            Way::ToDatabase => listener.hear(chunk),
+            Way::ToClient if lit.ok() == Some(Mode::Deaf) => chunk = listener.deafen(chunk),
+            Way::ToClient => {}
         }
         if length == 0 || to.write_all(chunk).await.is_err() {
             let _ = to.shutdown().await;
             return;
         }
+    }
+}
+
+/// Whether a connection asks for notifications.
+struct Listener<'c> {
+    listens: AtomicBool,
+    count: &'c Count,
+}
+
+impl Listener<'_> {
+    fn hear(&self, chunk: &[u8]) {
+        if notifications::asked_for(chunk) {
+            self.listens.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn deafen<'b>(&self, chunk: &'b mut [u8]) -> &'b mut [u8] {
+        if !self.listens.load(Ordering::Relaxed) {
+            return chunk;
+        }
+        let before = chunk.len();
+        let chunk = notifications::without(chunk);
+        if chunk.len() < before {
+            self.count.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+        chunk
     }
 }

@@ -218,6 +218,7 @@ async fn a_deaf_proxy_passes_all_but_notifications_to_listeners() {
     asked(&mut listener, b"Q\0\0\0\x0dLISTEN x\0").await;
     listener.write_all(notified).await.unwrap();
     assert!(is_silent(&mut listener).await);
+    assert_eq!(echo.proxy.left_out(), 1);
     assert_eq!(asked(&mut listener, b"Z\0\0\0\x05I").await, b"Z\0\0\0\x05I");
     let mut other = echo.connect().await;
     assert_eq!(asked(&mut other, notified).await, notified);

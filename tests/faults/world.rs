@@ -88,7 +88,9 @@ impl World {
 
     /// A new session of `user`, at whichever server lets them in.
     pub(crate) async fn log_in(&self, user: User) -> usize {
-        self.until(async || self.clients.login(any(), user).await).await.expect("nobody lets them in")
+        self.until(async || self.clients.login(any(), user).await)
+            .await
+            .expect("nobody lets them in")
     }
 
     /// The next token of the session of `token`, or a new session if that has ended.
@@ -141,6 +143,20 @@ impl World {
         self.clients.seen().history.recoveries.push(Recovery { healed, recovered });
     }
 
+    /// Waits until every instance says something about `token`, whatever it is, and writes it down.
+    pub(crate) async fn speak_again(&self, healed: Moment, token: usize) {
+        let mut well = true;
+        for instance in 0..INSTANCES {
+            let spoken = self.until(async || match self.clients.check(instance, token).await {
+                Answer::Accepted | Answer::Refused(_) => Some(()),
+                _ => None,
+            });
+            well &= spoken.await.is_some();
+        }
+        let recovered = well.then(|| self.clients.now());
+        self.clients.seen().history.recoveries.push(Recovery { healed, recovered });
+    }
+
     /// Asks until there is something, for as long as patience lasts.
     async fn until<T>(&self, mut ask: impl AsyncFnMut() -> Option<T>) -> Option<T> {
         let end = self.clients.now() + PATIENCE;
@@ -159,9 +175,8 @@ impl World {
         let mut seen = self.clients.seen();
         let history = &mut seen.history;
         history.settle(now.saturating_sub(UNKNOWN_FOR), now);
-        let with = |wanted: Answer| {
-            history.checks.iter().filter(|check| check.answer == wanted).count()
-        };
+        let with =
+            |wanted: Answer| history.checks.iter().filter(|check| check.answer == wanted).count();
         let took = history.recoveries.iter().map(|it| it.recovered.unwrap_or(now) - it.healed);
         let tally = Tally {
             checks: history.checks.len(),

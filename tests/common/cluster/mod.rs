@@ -7,9 +7,9 @@
 //!
 //! Needs `port` beside it at the root of the test.
 
-mod cluster;
 mod mariadb;
 mod postgres;
 mod process;
+mod server;
 
-pub(crate) use cluster::{Cluster, Engine};
+pub(crate) use server::{Cluster, Engine};
