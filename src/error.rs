@@ -221,7 +221,7 @@ impl Error {
 
 impl ErrorKind {
     /// Whether the store has decided, in a transaction that went well, rather than failed.
-    #[cfg(feature = "sqlite")]
+    #[cfg(feature = "_sql")]
     pub(crate) fn is_decision(self) -> bool {
         matches!(
             self,

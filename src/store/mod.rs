@@ -23,18 +23,28 @@
 mod memory;
 mod mint;
 mod order;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod revocation;
 mod session;
+#[cfg(feature = "_sql")]
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;
+#[cfg(feature = "_sql")]
+mod tables;
 mod traits;
+#[cfg(feature = "_sql")]
+mod writer;
 
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
 pub use mint::{Mint, MintFor, Minted, Ticket};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOptions, PostgresStore, PostgresWatch};
 pub use revocation::{Audit, Entry, RequestId, Requested, Revocation};
 pub use session::{Device, MAX_DEVICE_TEXT, Session, SessionFilter};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteWatch};
 pub use statements::StatementCounts;
-pub use traits::{Changes, EpochStore, MAX_LISTED, StoreId, Watch};
+pub use traits::{Changes, EpochStore, MAX_LISTED, Source, StoreId, Watch};

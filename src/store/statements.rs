@@ -1,6 +1,6 @@
 //! How many statements went to the database, by the path that sent them.
 
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "_sql")]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Statements sent to the database so far.
@@ -15,7 +15,7 @@ pub struct StatementCounts {
 }
 
 /// The counters behind [`StatementCounts`]. Each counts on its own: Relaxed.
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "_sql")]
 #[derive(Debug, Default)]
 pub(super) struct Statements {
     sync: AtomicU64,
@@ -23,14 +23,14 @@ pub(super) struct Statements {
 }
 
 /// Who sends a statement. Nobody on the request path does, so it has no variant.
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "_sql")]
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Path {
     Sync,
     Session,
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "_sql")]
 impl Statements {
     pub(super) fn count(&self, path: Path) {
         match path {

@@ -8,7 +8,7 @@ use tower_revocation::{
     error::ErrorKind,
     lifetimes::Lifetimes,
     scope::{Id, Scope},
-    store::{Audit, EpochStore, MintFor, Revocation, Watch},
+    store::{Audit, EpochStore, MintFor, Revocation, Source, Watch},
 };
 
 use crate::harness::{Harness, START, cut_off, kind, newest, user};
@@ -278,7 +278,7 @@ async fn a_poll_tells_what_changed_above_the_cursor_and_no_more<H: Harness>() {
     let second = watch.poll(first.head).await.unwrap();
     assert_eq!(second.head, receipt.revoked_before());
     assert_eq!(second.store, first.store);
-    assert!(second.primary);
+    assert_eq!(second.source, Source::Primary);
     let [bob] = &second.entries[..] else { panic!("one entry: {second:?}") };
     assert_eq!(bob.scope, user("bob"));
     assert_eq!(bob.cut_off, CutOff::at(receipt.revoked_before(), Demand::Refresh));

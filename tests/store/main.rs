@@ -17,13 +17,30 @@ macro_rules! contract {
                 super::$name::<crate::harness::Sqlite>().await;
             })*
         }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs PostgreSQL; run with bash .ci/databases cargo test -- --ignored"]
+            async fn $name() {
+                super::$name::<crate::servers::Postgres>().await;
+            })*
+        }
+        mod pgbouncer {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs PgBouncer; run with bash .ci/databases cargo test -- --ignored"]
+            async fn $name() {
+                super::$name::<crate::servers::PgBouncer>().await;
+            })*
+        }
     };
 }
 
 mod contract;
+#[path = "../common/databases.rs"]
+mod databases;
 mod harness;
 mod histories;
 mod model;
 mod refreshing;
+mod servers;
 mod sessions;
 mod sqlite;

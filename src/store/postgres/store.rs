@@ -1,0 +1,395 @@
+//! The store: its connections, and the operations of the contract.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction,
+    pool::PoolConnection, postgres::PgPoolOptions, query, raw_sql,
+};
+use tokio::{sync::watch, time::timeout};
+
+use super::{
+    CHANNEL, PostgresOptions, PostgresWatch,
+    row::{get, store_time},
+    schema, session,
+    tables::PostgresTables,
+};
+use crate::{
+    cutoff::{Receipt, StoreTime},
+    error::{Error, ErrorKind},
+    lifetimes::Lifetimes,
+    scope::{Id, Scope},
+    store::{
+        Audit, EpochStore, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
+        SessionFilter, StatementCounts, Ticket,
+        sql::failed,
+        statements::{Path, Statements},
+        writer::{self, Changing, Done, Writer},
+    },
+    telemetry,
+};
+
+/// How long a connection may take to be had, whether it is new or one of the pool.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a login, a refresh or a revocation may take. Longer than the server's own limits, so
+/// that it is the server who says what was the matter.
+const SESSION_WAIT: Duration = Duration::from_secs(12);
+
+/// How long a purge may take.
+const SYNC_WAIT: Duration = Duration::from_secs(60);
+
+/// Connections idle for longer are asked whether they are alive before they are used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// How long they may take to say so.
+const PING_WAIT: Duration = Duration::from_secs(1);
+
+/// Revocations and sessions in PostgreSQL.
+///
+/// A handle, cheap to clone. Every instance of a fleet has one, on the same database.
+///
+/// ```no_run
+/// # use tower_revocation::{Demand, Scope, store::{EpochStore, PostgresStore, Revocation}};
+/// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = PostgresStore::open("postgres://service@db.example/app").await?;
+/// let receipt = store.revoke(Revocation::new(Scope::user("alice")?, Demand::Login)).await?;
+/// println!("every token of alice up to {} is dead", receipt.revoked_before());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: PostgresOptions,
+    pool: PgPool,
+    statements: Arc<Statements>,
+    /// Tells the sync of this process at once; it hears of others by announcements.
+    revoked: watch::Sender<()>,
+}
+
+impl PostgresStore {
+    /// Opens the database at `url`, `postgres://user:password@host:port/database`, and makes the
+    /// tables if they are missing.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](PostgresStore::connect), and [`ErrorKind::Store`] if the URL cannot be read.
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        Self::connect(PostgresOptions::new(url.parse().map_err(failed)?)).await
+    }
+
+    /// Opens a database.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Store`] if it cannot be reached, [`ErrorKind::StoreTimeout`] if it does not
+    /// answer within 5 seconds, [`ErrorKind::Schema`] if its tables are another version's or
+    /// damaged.
+    pub async fn connect(options: PostgresOptions) -> Result<Self, Error> {
+        let mut first = in_time(CONNECT_WAIT, options.connect.connect()).await?;
+        timeout(SYNC_WAIT, schema::prepare(&mut first)).await.map_err(late)??;
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections)
+            .acquire_timeout(CONNECT_WAIT)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for < TRUSTED_IDLE {
+                        return Ok(true);
+                    }
+                    // One whose other end is gone without a word must not be waited for.
+                    let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+                    timeout(PING_WAIT, connection.ping()).await.map_err(late)?.map(|()| true)
+                })
+            })
+            .connect_lazy_with(options.connect.clone());
+        let (statements, revoked) = (Arc::default(), watch::Sender::new(()));
+        Ok(Self { shared: Arc::new(Shared { options, pool, statements, revoked }) })
+    }
+
+    /// Locks the clock row, seals what is pending, runs `change`, commits: see [`writer::write`].
+    ///
+    /// It all happens in a task of its own, so that it completes when a client goes away half-way.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        path: Path,
+        change: impl for<'w> FnOnce(&'w mut Writer<PostgresTables>) -> Changing<'w, T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.clone();
+        let limit = match path {
+            Path::Sync => SYNC_WAIT,
+            Path::Session => SESSION_WAIT,
+        };
+        in_a_task(limit, async move {
+            let connection = store.connection().await?;
+            let statements = store.shared.statements.clone();
+            let (persistent, now) = (!store.shared.options.pooler, store.given_time());
+            let (tables, clock) =
+                PostgresTables::begin(connection, statements, path, persistent, now).await?;
+            let Done { connection, answer, revoked } = writer::write(tables, clock, change).await?;
+            if let Some(newest) = revoked {
+                store.announce(newest, path, connection);
+            }
+            answer
+        })
+        .await
+    }
+
+    /// Tells everybody that there is a revocation: this process at once, others by `NOTIFY`, which
+    /// nobody waits for.
+    fn announce(&self, newest: StoreTime, path: Path, mut connection: PoolConnection<Postgres>) {
+        self.shared.revoked.send_replace(());
+        let store = self.clone();
+        tokio::spawn(async move {
+            store.count(path);
+            let notify = AssertSqlSafe(format!("NOTIFY {CHANNEL}, '{newest}'"));
+            let sent = in_time(SESSION_WAIT, raw_sql(notify).execute(&mut *connection)).await;
+            if let Err(error) = sent {
+                connection.close_on_drop();
+                telemetry::announcement_failed(&error);
+            }
+        });
+    }
+
+    /// Mints by one statement, which is its own transaction, if that can decide.
+    async fn at_once(
+        &self,
+        mint: &Mint,
+        refresh: Option<(u64, Duration)>,
+    ) -> Result<Option<Minted>, Error> {
+        let (store, mint) = (self.clone(), mint.clone());
+        in_a_task(SESSION_WAIT, async move {
+            let mut connection = Whole::begin(&store).await?;
+            let (persistent, now) = (!store.shared.options.pooler, store.given_time());
+            let minted =
+                session::at_once(&mint, refresh, now, persistent, connection.run()).await?;
+            connection.end().await?;
+            Ok(minted)
+        })
+        .await
+    }
+
+    /// `newest`, and whether requests are pending.
+    async fn newest(&self) -> Result<(StoreTime, bool), Error> {
+        let mut connection = self.connection().await?;
+        self.count(Path::Session);
+        // As a simple query, which needs nothing prepared.
+        let asked = raw_sql(
+            "SELECT newest, EXISTS (SELECT FROM revocation_requests WHERE revoked_before IS NULL) \
+             FROM revocation_clock",
+        )
+        .fetch_one(&mut *connection);
+        let row = in_time(SESSION_WAIT, asked).await.inspect_err(|_| connection.close_on_drop())?;
+        Ok((store_time(&row, 0)?, get(&row, 1)?))
+    }
+
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
+        self.shared.pool.acquire().await.map_err(|cause| match cause {
+            sqlx::Error::PoolTimedOut => Error::new(ErrorKind::StoreTimeout, cause),
+            cause => failed(cause),
+        })
+    }
+
+    /// The time, where it is not the database's to tell.
+    pub(super) fn given_time(&self) -> Option<Duration> {
+        self.shared.options.clock.as_ref().map(|clock| clock.now().wall)
+    }
+
+    pub(super) fn options(&self) -> &PostgresOptions {
+        &self.shared.options
+    }
+
+    pub(super) fn count(&self, path: Path) {
+        self.shared.statements.count(path);
+    }
+}
+
+/// A connection for one statement, and what comes with it behind a pooler: there a transaction
+/// keeps what is parsed and what is run on one connection of the server.
+struct Whole {
+    connection: PoolConnection<Postgres>,
+    pooler: bool,
+    ended: bool,
+}
+
+impl Whole {
+    async fn begin(store: &PostgresStore) -> Result<Self, Error> {
+        let pooler = store.shared.options.pooler;
+        let mut whole = Self { connection: store.connection().await?, pooler, ended: false };
+        store.count(Path::Session);
+        if pooler {
+            store.count(Path::Session);
+            raw_sql("BEGIN").execute(whole.run()).await.map_err(failed)?;
+        }
+        Ok(whole)
+    }
+
+    fn run(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    async fn end(mut self) -> Result<(), Error> {
+        if self.pooler {
+            raw_sql("COMMIT").execute(self.run()).await.map_err(failed)?;
+        }
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if !self.ended {
+            // After an error nobody knows what state it is in.
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// Runs `work` to its end, or to `limit`, also if nobody waits for it any more.
+async fn in_a_task<T: Send + 'static>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let task = tokio::spawn(async move { timeout(limit, work).await.map_err(late)? });
+    task.await.map_err(|cause| Error::new(ErrorKind::TaskEnded, cause))?
+}
+
+/// What the database answers within `limit`.
+pub(super) async fn in_time<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, Error> {
+    timeout(limit, answer).await.map_err(late)?.map_err(failed)
+}
+
+fn late(elapsed: tokio::time::error::Elapsed) -> Error {
+    Error::new(ErrorKind::StoreTimeout, elapsed)
+}
+
+impl EpochStore for PostgresStore {
+    type Transaction<'t> = Transaction<'t, Postgres>;
+    type Watch = PostgresWatch;
+
+    async fn revoke_many(&self, revocations: &[Revocation]) -> Result<Receipt, Error> {
+        let revocations = revocations.to_vec();
+        self.write(Path::Session, |writer| {
+            Box::pin(async move { writer.revoke(&revocations).await })
+        })
+        .await
+    }
+
+    async fn revoke_in<'t>(
+        &self,
+        transaction: &mut Self::Transaction<'t>,
+        revocation: Revocation,
+    ) -> Result<Requested<Self>, Error> {
+        let id = RequestId(Id::random());
+        self.count(Path::Session);
+        query(
+            "INSERT INTO revocation_requests (id, scope, subject, demand, spared) \
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        // The connection is the application's: nothing of ours stays on it.
+        .persistent(false)
+        .bind(id.0.as_str())
+        .bind(revocation.scope.kind().as_str())
+        .bind(revocation.scope.subject())
+        .bind(revocation.demand.as_str())
+        .bind(revocation.spared.as_ref().map(Id::as_str))
+        .execute(&mut **transaction)
+        .await
+        .map_err(failed)?;
+        Ok(Requested::new(self.clone(), id))
+    }
+
+    async fn seal(&self, id: &RequestId) -> Result<Receipt, Error> {
+        let id = id.clone();
+        self.write(Path::Session, |writer| Box::pin(async move { writer.receipt(&id).await })).await
+    }
+
+    async fn clear(&self, scope: &Scope, audit: Audit) -> Result<Receipt, Error> {
+        let scope = scope.clone();
+        self.write(Path::Session, |writer| {
+            Box::pin(async move { writer.clear(&scope, &audit).await })
+        })
+        .await
+    }
+
+    async fn ticket(&self) -> Result<Ticket, Error> {
+        let (newest, pending) = self.newest().await?;
+        if !pending {
+            return Ok(Ticket::new(newest));
+        }
+        self.write(Path::Session, |writer| {
+            Box::pin(async move { Ok(Ticket::new(writer.newest())) })
+        })
+        .await
+    }
+
+    async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
+        let minted = match mint.session {
+            MintFor::Login => self.at_once(mint, None).await?,
+            MintFor::Refresh { counter, grace } => {
+                self.at_once(mint, Some((counter, grace))).await?
+            }
+            MintFor::Reissue => None,
+        };
+        if let Some(minted) = minted {
+            return Ok(minted);
+        }
+        let mint = mint.clone();
+        self.write(Path::Session, |writer| Box::pin(async move { writer.mint(&mint).await })).await
+    }
+
+    async fn sessions(
+        &self,
+        filter: &SessionFilter,
+        lifetimes: Lifetimes,
+    ) -> Result<Vec<Session>, Error> {
+        let (_, pending) = self.newest().await?;
+        if pending {
+            self.write(Path::Session, |_| Box::pin(async { Ok(()) })).await?;
+        }
+        let (store, filter) = (self.clone(), filter.clone());
+        in_a_task(SESSION_WAIT, async move {
+            let mut connection = Whole::begin(&store).await?;
+            let (persistent, now) = (!store.shared.options.pooler, store.given_time());
+            let sessions =
+                session::list(&filter, lifetimes, now, persistent, connection.run()).await?;
+            connection.end().await?;
+            Ok(sessions)
+        })
+        .await
+    }
+
+    async fn advance(&self, newest: StoreTime) -> Result<(), Error> {
+        self.write(Path::Sync, move |writer| Box::pin(async move { writer.advance(newest).await }))
+            .await
+    }
+
+    async fn purge(&self, lifetimes: Lifetimes) -> Result<u64, Error> {
+        // Sessions first: one that a dropped cut-off covers must not be there any more.
+        while self
+            .write(Path::Sync, move |writer| {
+                Box::pin(async move { writer.purge_ended(lifetimes).await })
+            })
+            .await?
+        {}
+        self.write(Path::Sync, move |writer| Box::pin(async move { writer.purge(lifetimes).await }))
+            .await
+    }
+
+    async fn watch(&self) -> Result<PostgresWatch, Error> {
+        PostgresWatch::open(self.clone(), self.shared.revoked.subscribe()).await
+    }
+
+    fn statements(&self) -> StatementCounts {
+        self.shared.statements.counts()
+    }
+}
