@@ -158,9 +158,7 @@ pub(crate) async fn run(world: &World, held: &mut Held, case: Case) -> Tally {
         // The session is over, which a refresh is told.
         clients.refresh(any(), victim).await;
     }
-    let fresh = world.renew(victim, demand).await;
-    clients.seen().watched.extend(fresh);
-    world.recover(healed, fresh, victim).await;
+    let fresh = world.recover(healed, victim, demand).await;
     *held = Held::after(world, &scope, tokens, fresh);
     world.judged()
 }
