@@ -136,6 +136,8 @@ pub use epochs::Epochs;
 pub use layer::RevocationLayer;
 pub use scope::{Id, Scope};
 pub use session::{Grant, Issuer, KeyRing};
+#[cfg(feature = "_sql")]
+pub use store::AnyStore;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "sqlite")]

@@ -20,6 +20,8 @@
 //!
 //! The decisions are in `order.rs`, apart from any database.
 
+#[cfg(feature = "_sql")]
+mod any;
 mod memory;
 mod mint;
 mod order;
@@ -38,6 +40,8 @@ mod traits;
 #[cfg(feature = "_sql")]
 mod writer;
 
+#[cfg(feature = "_sql")]
+pub use any::{AnyStore, AnyTransaction, AnyWatch};
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
 pub use mint::{Mint, MintFor, Minted, Ticket};
 #[cfg(feature = "postgres")]
