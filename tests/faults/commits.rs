@@ -14,7 +14,8 @@ use tokio::{
 use tower_revocation::{EpochStore, Scope, store::Watch};
 
 use crate::{
-    databases::{Database, Sqlite},
+    cluster::{Cluster, Engine},
+    databases::{Database, Postgres, Sqlite},
     report::{publish, setting},
     writers::{Elsewhere, Order, write},
 };
@@ -31,6 +32,13 @@ async fn no_commit_is_missed_on_sqlite() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().join("test.db");
     run::<Sqlite>("sqlite", place.to_str().unwrap(), "SQLite").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL's programs; run with `just faults`"]
+async fn no_commit_is_missed_on_postgres() {
+    let cluster = Cluster::start(Engine::Postgres).await;
+    run::<Postgres>("postgres", &cluster.url(), "PostgreSQL").await;
 }
 
 async fn run<D: Database>(engine: &'static str, place: &str, title: &str) {

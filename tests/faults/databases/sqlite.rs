@@ -1,7 +1,6 @@
-//! What the test of missed commits needs of a database: its store, transactions of the caller's,
-//! and a table for the control.
+//! SQLite, and the naive cursor over times.
 
-use std::{error::Error as StdError, time::Duration};
+use std::time::Duration;
 
 use sqlx::{
     SqlitePool, query, query_as,
@@ -11,45 +10,9 @@ use tokio::time::sleep;
 use tower_revocation::{
     EpochStore, Revocation, SqliteStore,
     clock::{Clock, Reading},
-    store::Requested,
 };
 
-pub(crate) type Failure = Box<dyn StdError + Send + Sync>;
-
-/// What came of a transaction.
-pub(crate) enum Written<S> {
-    Committed(Requested<S>),
-    RolledBack,
-    /// The commit failed: nobody knows.
-    Unknown,
-}
-
-/// A row of the control, which a cursor over `id` is to find.
-pub(crate) type ControlRow = (i64, String);
-
-/// One database, opened by one process.
-pub(crate) trait Database: Clone + Send + Sync + Sized + 'static {
-    type Store: EpochStore;
-
-    /// At this place: a URL, or the path of a file. Makes the table of the control if it is
-    /// missing.
-    async fn open(place: &str) -> Self;
-
-    fn store(&self) -> &Self::Store;
-
-    /// A transaction that writes a row of the control, then `revocation`, is held open for a while,
-    /// and then committed or rolled back.
-    fn transaction(
-        &self,
-        subject: &str,
-        revocation: Revocation,
-        held: Duration,
-        commit: bool,
-    ) -> impl Future<Output = Result<Written<Self::Store>, Failure>> + Send;
-
-    /// The rows of the control above `cursor`.
-    fn control(&self, cursor: i64) -> impl Future<Output = Vec<ControlRow>> + Send;
-}
+use super::{ControlRow, Database, Failure, Written};
 
 /// SQLite.
 ///
