@@ -136,13 +136,13 @@ pub use epochs::Epochs;
 pub use layer::RevocationLayer;
 pub use scope::{Id, Scope};
 pub use session::{Grant, Issuer, KeyRing};
-#[cfg(feature = "_sql")]
-pub use store::AnyStore;
+#[cfg(feature = "mysql")]
+pub use store::MySqlStore;
 #[cfg(feature = "postgres")]
 pub use store::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
-pub use store::{EpochStore, Revocation};
+pub use store::{AnyStore, EpochStore, Revocation};
 pub use sync::{Follower, SyncHandle};
 pub use token::Algorithm;
 pub use verify::{NoClaims, Rejection, Verified, Verifier};

@@ -87,7 +87,7 @@ impl Database {
         Ok(match self {
             Self::Sqlite(pool) => AnyTransaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
             Self::Postgres(pool) => AnyTransaction::Postgres(pool.begin().await?),
-            Self::MySql(_) => return Err("there is no store in MySQL yet".into()),
+            Self::MySql(pool) => AnyTransaction::MySql(pool.begin().await?),
         })
     }
 }
@@ -110,6 +110,7 @@ pub async fn execute_in(
     match transaction {
         AnyTransaction::Sqlite(transaction) => run!(transaction, sql.to_owned()),
         AnyTransaction::Postgres(transaction) => run!(transaction, numbered(sql)),
+        AnyTransaction::MySql(transaction) => run!(transaction, sql.to_owned()),
         _ => Err("a transaction of an unknown database".into()),
     }
 }

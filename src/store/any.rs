@@ -1,9 +1,13 @@
 //! The store that a URL names, for services that learn of their database when they start.
 
+#[cfg(feature = "_sql")]
+use super::sql::failed;
 use super::{
-    Audit, Changes, EpochStore, Mint, Minted, RequestId, Requested, Revocation, Session,
-    SessionFilter, StatementCounts, Ticket, Watch,
+    Audit, Changes, EpochStore, MemoryStore, MemoryTransaction, MemoryWatch, Mint, Minted,
+    RequestId, Requested, Revocation, Session, SessionFilter, StatementCounts, Ticket, Watch,
 };
+#[cfg(feature = "mysql")]
+use super::{MySqlStore, MySqlWatch};
 #[cfg(feature = "postgres")]
 use super::{PostgresStore, PostgresWatch};
 #[cfg(feature = "sqlite")]
@@ -22,52 +26,70 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AnyStore {
+    /// In memory, of one process.
+    Memory(MemoryStore),
     /// In a SQLite file.
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteStore),
     /// In PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(PostgresStore),
+    /// In MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    MySql(MySqlStore),
 }
 
 /// A transaction of the caller's on the database of an [`AnyStore`].
 #[non_exhaustive]
 pub enum AnyTransaction<'t> {
+    /// In memory.
+    Memory(MemoryTransaction<'t>),
     /// In a SQLite file.
     #[cfg(feature = "sqlite")]
     Sqlite(sqlx::Transaction<'t, sqlx::Sqlite>),
     /// In PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(sqlx::Transaction<'t, sqlx::Postgres>),
+    /// In MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    MySql(sqlx::Transaction<'t, sqlx::MySql>),
 }
 
 /// The sync's connection to an [`AnyStore`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyWatch {
+    /// In memory.
+    Memory(MemoryWatch),
     /// In a SQLite file.
     #[cfg(feature = "sqlite")]
     Sqlite(SqliteWatch),
     /// In PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(PostgresWatch),
+    /// In MySQL or MariaDB.
+    #[cfg(feature = "mysql")]
+    MySql(MySqlWatch),
 }
 
 /// The same for each store.
 macro_rules! each {
     ($any:expr, $one:ident => $answer:expr) => {
         match $any {
+            Self::Memory($one) => $answer,
             #[cfg(feature = "sqlite")]
             Self::Sqlite($one) => $answer,
             #[cfg(feature = "postgres")]
             Self::Postgres($one) => $answer,
+            #[cfg(feature = "mysql")]
+            Self::MySql($one) => $answer,
         }
     };
 }
 
 impl AnyStore {
-    /// Opens the database at `url`: `sqlite:path/to/file`, `postgres://…` or `mysql://…`, and makes
-    /// what is missing there.
+    /// Opens the database at `url`: `sqlite:path/to/file`, `postgres://…`, `mysql://…` or, for tests,
+    /// `memory:`; and makes what is missing there.
     ///
     /// # Errors
     ///
@@ -75,6 +97,7 @@ impl AnyStore {
     /// that store's own `open`.
     pub async fn open(url: &str) -> Result<Self, Error> {
         match url.split_once(':') {
+            Some(("memory", "")) => Ok(Self::Memory(MemoryStore::new())),
             #[cfg(feature = "sqlite")]
             Some(("sqlite", path)) => {
                 let path = path.strip_prefix("//").unwrap_or(path);
@@ -84,6 +107,8 @@ impl AnyStore {
             Some(("postgres" | "postgresql", _)) => {
                 PostgresStore::open(url).await.map(Self::Postgres)
             }
+            #[cfg(feature = "mysql")]
+            Some(("mysql" | "mariadb", _)) => MySqlStore::open(url).await.map(Self::MySql),
             // The rest of the URL may hold a password.
             Some((scheme, _)) => {
                 Err(Error::new(ErrorKind::UnsupportedDatabase, format!("of the kind {scheme:?}")))
@@ -107,6 +132,9 @@ impl EpochStore for AnyStore {
         revocation: Revocation,
     ) -> Result<Requested<Self>, Error> {
         let id = match (self, transaction) {
+            (Self::Memory(store), AnyTransaction::Memory(transaction)) => {
+                store.revoke_in(transaction, revocation).await?.into_id()
+            }
             #[cfg(feature = "sqlite")]
             (Self::Sqlite(store), AnyTransaction::Sqlite(transaction)) => {
                 store.revoke_in(transaction, revocation).await?.into_id()
@@ -115,7 +143,11 @@ impl EpochStore for AnyStore {
             (Self::Postgres(store), AnyTransaction::Postgres(transaction)) => {
                 store.revoke_in(transaction, revocation).await?.into_id()
             }
-            #[allow(unreachable_patterns, reason = "with one store there is no other")]
+            #[cfg(feature = "mysql")]
+            (Self::MySql(store), AnyTransaction::MySql(transaction)) => {
+                store.revoke_in(transaction, revocation).await?.into_id()
+            }
+            #[allow(unreachable_patterns, reason = "without features there is no other")]
             _ => {
                 let why = "the transaction is one of another database";
                 return Err(Error::new(ErrorKind::Store, why));
@@ -158,10 +190,13 @@ impl EpochStore for AnyStore {
 
     async fn watch(&self) -> Result<AnyWatch, Error> {
         match self {
+            Self::Memory(store) => store.watch().await.map(AnyWatch::Memory),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(store) => store.watch().await.map(AnyWatch::Sqlite),
             #[cfg(feature = "postgres")]
             Self::Postgres(store) => store.watch().await.map(AnyWatch::Postgres),
+            #[cfg(feature = "mysql")]
+            Self::MySql(store) => store.watch().await.map(AnyWatch::MySql),
         }
     }
 
@@ -191,7 +226,18 @@ impl AnyTransaction<'_> {
     ///
     /// [`ErrorKind::Store`] if the database does not.
     pub async fn commit(self) -> Result<(), Error> {
-        each!(self, transaction => transaction.commit().await.map_err(super::sql::failed))
+        match self {
+            Self::Memory(transaction) => {
+                transaction.commit();
+                Ok(())
+            }
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(transaction) => transaction.commit().await.map_err(failed),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(transaction) => transaction.commit().await.map_err(failed),
+            #[cfg(feature = "mysql")]
+            Self::MySql(transaction) => transaction.commit().await.map_err(failed),
+        }
     }
 }
 

@@ -20,10 +20,13 @@
 //!
 //! The decisions are in `order.rs`, apart from any database.
 
-#[cfg(feature = "_sql")]
 mod any;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod limits;
 mod memory;
 mod mint;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod order;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -40,10 +43,11 @@ mod traits;
 #[cfg(feature = "_sql")]
 mod writer;
 
-#[cfg(feature = "_sql")]
 pub use any::{AnyStore, AnyTransaction, AnyWatch};
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
 pub use mint::{Mint, MintFor, Minted, Ticket};
+#[cfg(feature = "mysql")]
+pub use mysql::{MySqlOptions, MySqlStore, MySqlWatch};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresOptions, PostgresStore, PostgresWatch};
 pub use revocation::{Audit, Entry, RequestId, Requested, Revocation};

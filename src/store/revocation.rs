@@ -120,7 +120,6 @@ impl<S: EpochStore> Requested<S> {
     }
 
     /// Its name, for a store that asks another one.
-    #[cfg(feature = "_sql")]
     pub(crate) fn into_id(self) -> RequestId {
         self.id
     }

@@ -57,6 +57,28 @@ pub(super) async fn write<T: Tables, R>(
     Ok(Done { connection, answer, revoked })
 }
 
+/// Mints beside others who do: `tables` need hold no more than a lock of the clock row that others
+/// may share, under which `newest` stands still.
+///
+/// `None` if that is not enough to decide, or if something is to be said of it but a pair of tokens:
+/// [`write`] and [`Writer::mint`] do it. Nothing is written then.
+#[cfg(feature = "mysql")]
+pub(super) async fn mint_beside<T: Tables>(
+    tables: T,
+    clock: ClockRow,
+    mint: &Mint,
+) -> Result<Option<Minted>, Error> {
+    let mut writer = Writer::new(tables, clock);
+    let mut minted = None;
+    if writer.tables.pending().await?.is_empty()
+        && let (before, Verdict::Mint) = writer.judge(mint).await?
+    {
+        minted = Some(writer.put(mint, before).await?);
+    }
+    writer.tables.commit().await?;
+    Ok(minted)
+}
+
 /// A transaction that holds the lock of the clock row. Dropping it rolls back.
 pub(super) struct Writer<T> {
     tables: T,
@@ -190,6 +212,20 @@ impl<T: Tables> Writer<T> {
 
     /// Writes the session, if ticket, guard and counter allow.
     pub(super) async fn mint(&mut self, mint: &Mint) -> Result<Minted, Error> {
+        let (before, verdict) = self.judge(mint).await?;
+        match verdict {
+            Verdict::Mint => self.put(mint, before).await,
+            Verdict::Refuse(kind) => Err(kind.into()),
+            Verdict::Theft => {
+                let stolen = Revocation::new(Scope::Session(mint.sid.clone()), Demand::Login);
+                self.seal(&[stolen]).await?;
+                Err(ErrorKind::RefreshTokenReused(Receipt::new(self.newest)).into())
+            }
+        }
+    }
+
+    /// The session as it is, and whether `mint` may be done.
+    async fn judge(&mut self, mint: &Mint) -> Result<(Option<SessionRow>, Verdict), Error> {
         let before = match mint.session {
             MintFor::Login => None,
             _ => self.tables.session(&mint.sid).await?,
@@ -200,15 +236,12 @@ impl<T: Tables> Writer<T> {
             None => asked,
         };
         let snapshot = Snapshot { newest: self.newest, guarded, asked, now: self.now };
-        match verdict(mint, before.as_ref(), snapshot) {
-            Verdict::Mint => {}
-            Verdict::Refuse(kind) => return Err(kind.into()),
-            Verdict::Theft => {
-                let stolen = Revocation::new(Scope::Session(mint.sid.clone()), Demand::Login);
-                self.seal(&[stolen]).await?;
-                return Err(ErrorKind::RefreshTokenReused(Receipt::new(self.newest)).into());
-            }
-        }
+        let verdict = verdict(mint, before.as_ref(), snapshot);
+        Ok((before, verdict))
+    }
+
+    /// Writes the session of `mint`, which was `before`.
+    async fn put(&mut self, mint: &Mint, before: Option<SessionRow>) -> Result<Minted, Error> {
         // Nobody else moves `newest` as long as this holds the lock.
         let stamp = Stamp::after(self.newest);
         match before {

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
-use crate::program::Program;
+use crate::{common::place, program::Program};
 
 /// A running server, killed when dropped.
 pub(crate) struct Server {
@@ -22,8 +22,10 @@ impl Server {
     }
 
     pub(crate) async fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
-        let own = [("DATA_DIR", data.to_str().unwrap())];
-        let all = own.iter().chain(settings).map(|&(name, value)| (name.into(), value.into()));
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let url = place::url(data).map(|url| ("DATABASE_URL".to_owned(), url));
+        let own = [("DATA_DIR", data.to_str().unwrap())].map(owned);
+        let all = own.into_iter().chain(url).chain(settings.iter().copied().map(owned));
         let program = Program::start(all).await;
         let client = Client::builder().user_agent("capabilities").build().unwrap();
         let server = Self { base: program.base.clone(), client, _program: program };

@@ -15,7 +15,7 @@ use tower_revocation::{EpochStore, Scope, store::Watch};
 
 use crate::{
     cluster::{Cluster, Engine},
-    databases::{Database, Postgres, Sqlite},
+    databases::{Database, MariaDb, Postgres, Sqlite},
     report::{publish, setting},
     writers::{Elsewhere, Order, write},
 };
@@ -39,6 +39,13 @@ async fn no_commit_is_missed_on_sqlite() {
 async fn no_commit_is_missed_on_postgres() {
     let cluster = Cluster::start(Engine::Postgres).await;
     run::<Postgres>("postgres", &cluster.url(), "PostgreSQL").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs MariaDB's programs; run with `just faults`"]
+async fn no_commit_is_missed_on_mariadb() {
+    let cluster = Cluster::start(Engine::MariaDb).await;
+    run::<MariaDb>("mariadb", &cluster.url(), "MariaDB").await;
 }
 
 async fn run<D: Database>(engine: &'static str, place: &str, title: &str) {

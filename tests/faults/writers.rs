@@ -11,7 +11,7 @@ use tokio::{
 };
 use tower_revocation::{Demand, EpochStore, Revocation, Scope};
 
-use crate::databases::{Database, Postgres, Sqlite, Written};
+use crate::databases::{Database, MariaDb, Postgres, Sqlite, Written};
 
 /// How long transactions are held open at most.
 const LONGEST: Duration = Duration::from_millis(25);
@@ -123,6 +123,7 @@ async fn other_process() {
     let committed = match engine {
         "sqlite" => write(&Sqlite::open(place).await, &order).await,
         "postgres" => write(&Postgres::open(place).await, &order).await,
+        "mariadb" => write(&MariaDb::open(place).await, &order).await,
         _ => panic!("{engine}"),
     };
     for subject in committed {

@@ -1,9 +1,11 @@
 //! The stores on database servers, each test with a database of its own.
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, MySqlConnection, PgConnection};
 use tower_revocation::{
     clock::{Clock, ManualClock},
-    store::{EpochStore, PostgresOptions, PostgresStore, Requested, Revocation},
+    store::{
+        EpochStore, MySqlOptions, MySqlStore, PostgresOptions, PostgresStore, Requested, Revocation,
+    },
 };
 
 use crate::{
@@ -84,5 +86,51 @@ impl Harness for PgBouncer {
 
     async fn request(&self, revocation: Revocation, commit: bool) -> Requested<PostgresStore> {
         self.0.request(revocation, commit).await
+    }
+}
+
+/// MariaDB.
+pub struct MySql {
+    store: MySqlStore,
+    clock: ManualClock,
+    // Last: dropped when the connections are.
+    pub database: Database,
+}
+
+impl MySql {
+    pub async fn application(&self) -> MySqlConnection {
+        MySqlConnection::connect_with(&self.database.mysql()).await.unwrap()
+    }
+}
+
+impl Harness for MySql {
+    type Store = MySqlStore;
+
+    async fn new() -> Self {
+        let (clock, hand) = Clock::manual(START);
+        let database = Database::on("MARIADB_URL").await;
+        let options = MySqlOptions::new(database.mysql()).clock(clock);
+        let store = MySqlStore::connect(options).await.unwrap();
+        Self { store, clock: hand, database }
+    }
+
+    fn store(&self) -> &MySqlStore {
+        &self.store
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    async fn request(&self, revocation: Revocation, commit: bool) -> Requested<MySqlStore> {
+        let mut application = self.application().await;
+        let mut transaction = application.begin().await.unwrap();
+        let requested = self.store.revoke_in(&mut transaction, revocation).await.unwrap();
+        if commit {
+            transaction.commit().await.unwrap();
+        } else {
+            transaction.rollback().await.unwrap();
+        }
+        requested
     }
 }

@@ -17,11 +17,16 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{CHANNEL, store::in_time};
-use crate::{cutoff::StoreTime, error::Error, store::sql::failed, telemetry};
-
-/// How long connecting and asking for announcements may take, each.
-const CONNECT_WAIT: Duration = Duration::from_secs(5);
+use super::CHANNEL;
+use crate::{
+    cutoff::StoreTime,
+    error::Error,
+    store::{
+        limits::{CONNECT_WAIT, in_time},
+        sql::failed,
+    },
+    telemetry,
+};
 
 /// After so long without an announcement the connection is asked for a sign of life.
 const SILENCE: Duration = Duration::from_secs(60);

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction,
-    pool::PoolConnection, postgres::PgPoolOptions, query, raw_sql,
+    AssertSqlSafe, ConnectOptions, PgConnection, PgPool, Postgres, Transaction,
+    pool::{PoolConnection, PoolOptions},
+    query, raw_sql,
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -16,34 +17,22 @@ use super::{
 };
 use crate::{
     cutoff::{Receipt, StoreTime},
-    error::{Error, ErrorKind},
+    error::Error,
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
         Audit, EpochStore, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
         SessionFilter, StatementCounts, Ticket,
+        limits::{
+            CONNECT_WAIT, SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit, limited,
+            not_acquired,
+        },
         sql::failed,
         statements::{Path, Statements},
         writer::{self, Changing, Done, Writer},
     },
     telemetry,
 };
-
-/// How long a connection may take to be had, whether it is new or one of the pool.
-const CONNECT_WAIT: Duration = Duration::from_secs(5);
-
-/// How long a login, a refresh or a revocation may take. Longer than the server's own limits, so
-/// that it is the server who says what was the matter.
-const SESSION_WAIT: Duration = Duration::from_secs(12);
-
-/// How long a purge may take.
-const SYNC_WAIT: Duration = Duration::from_secs(60);
-
-/// Connections idle for longer are asked whether they are alive before they are used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-
-/// How long they may take to say so.
-const PING_WAIT: Duration = Duration::from_secs(1);
 
 /// Revocations and sessions in PostgreSQL.
 ///
@@ -93,20 +82,7 @@ impl PostgresStore {
     pub async fn connect(options: PostgresOptions) -> Result<Self, Error> {
         let mut first = in_time(CONNECT_WAIT, options.connect.connect()).await?;
         timeout(SYNC_WAIT, schema::prepare(&mut first)).await.map_err(late)??;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.connections)
-            .acquire_timeout(CONNECT_WAIT)
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
-                Box::pin(async move {
-                    if meta.idle_for < TRUSTED_IDLE {
-                        return Ok(true);
-                    }
-                    // One whose other end is gone without a word must not be waited for.
-                    let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-                    timeout(PING_WAIT, connection.ping()).await.map_err(late)?.map(|()| true)
-                })
-            })
+        let pool = limited(PoolOptions::new(), options.connections)
             .connect_lazy_with(options.connect.clone());
         let (statements, revoked) = (Arc::default(), watch::Sender::new(()));
         Ok(Self { shared: Arc::new(Shared { options, pool, statements, revoked }) })
@@ -121,11 +97,7 @@ impl PostgresStore {
         change: impl for<'w> FnOnce(&'w mut Writer<PostgresTables>) -> Changing<'w, T> + Send + 'static,
     ) -> Result<T, Error> {
         let store = self.clone();
-        let limit = match path {
-            Path::Sync => SYNC_WAIT,
-            Path::Session => SESSION_WAIT,
-        };
-        in_a_task(limit, async move {
+        in_a_task(limit(path), async move {
             let connection = store.connection().await?;
             let statements = store.shared.statements.clone();
             let (persistent, now) = (!store.shared.options.pooler, store.given_time());
@@ -189,10 +161,7 @@ impl PostgresStore {
     }
 
     async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
-        self.shared.pool.acquire().await.map_err(|cause| match cause {
-            sqlx::Error::PoolTimedOut => Error::new(ErrorKind::StoreTimeout, cause),
-            cause => failed(cause),
-        })
+        self.shared.pool.acquire().await.map_err(not_acquired)
     }
 
     /// The time, where it is not the database's to tell.
@@ -249,27 +218,6 @@ impl Drop for Whole {
             self.connection.close_on_drop();
         }
     }
-}
-
-/// Runs `work` to its end, or to `limit`, also if nobody waits for it any more.
-async fn in_a_task<T: Send + 'static>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    let task = tokio::spawn(async move { timeout(limit, work).await.map_err(late)? });
-    task.await.map_err(|cause| Error::new(ErrorKind::TaskEnded, cause))?
-}
-
-/// What the database answers within `limit`.
-pub(super) async fn in_time<T>(
-    limit: Duration,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, Error> {
-    timeout(limit, answer).await.map_err(late)?.map_err(failed)
-}
-
-fn late(elapsed: tokio::time::error::Elapsed) -> Error {
-    Error::new(ErrorKind::StoreTimeout, elapsed)
 }
 
 impl EpochStore for PostgresStore {

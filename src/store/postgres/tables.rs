@@ -14,16 +14,13 @@ use crate::{
     scope::{Id, Scope},
     store::{
         Audit, RequestId,
+        limits::SERVER_WAIT,
         order::SessionRow,
         sql::{duration, duration_i64, failed, raise_times, requested, time_i64},
         statements::{Path, Statements},
         tables::{ClockRow, Pending, Raise, Settled, Tables},
     },
 };
-
-/// How long the server waits for a lock, and for the next statement of a transaction: whoever holds
-/// the clock row and falls silent holds it no longer than that.
-pub(super) const SERVER_WAIT: Duration = Duration::from_secs(5);
 
 /// A transaction that holds the lock of the clock row. Dropping it closes the connection, which
 /// rolls back.

@@ -1,6 +1,6 @@
 //! The sync's own connection: the poll, and the hint.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, postgres::PgRow, query, raw_sql};
 use tokio::sync::watch;
@@ -10,20 +10,17 @@ use super::{
     listener::Listener,
     load,
     row::{cut_off, entry, get, store_time},
-    store::in_time,
 };
 use crate::{
     cutoff::StoreTime,
     error::{Error, ErrorKind},
     store::{
         Changes, Source, StoreId, Watch,
+        limits::{CONNECT_WAIT, in_time},
         sql::{corrupt, duration, duration_i64, failed, time_i64},
         statements::Path,
     },
 };
-
-/// How long connecting may take.
-const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
 /// How often an answer is asked for that the database could not give because of others
 /// (`SQLSTATE` 40001; not PostgreSQL here, but what speaks its protocol).

@@ -1,6 +1,7 @@
 //! What the test of missed commits needs of a database: its store, transactions of the caller's,
 //! and a table for the control.
 
+mod mariadb;
 mod postgres;
 mod sqlite;
 
@@ -8,6 +9,7 @@ use std::{error::Error as StdError, time::Duration};
 
 use tower_revocation::{EpochStore, Revocation, store::Requested};
 
+pub(crate) use mariadb::MariaDb;
 pub(crate) use postgres::Postgres;
 pub(crate) use sqlite::Sqlite;
 
