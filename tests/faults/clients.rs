@@ -51,6 +51,8 @@ pub(crate) struct Seen {
     pairs: Vec<Pair>,
     /// The tokens that are checked all the time.
     pub(crate) watched: Vec<usize>,
+    /// How many revocations were counted.
+    pub(crate) judged: usize,
 }
 
 #[derive(Clone)]

@@ -19,8 +19,8 @@ pub(crate) fn setting(name: &str, default: u64) -> u64 {
 
 /// The head of a table with a row for each tally.
 pub(crate) const HEAD: &str = "\
-| fault | begins | rounds | checks | late acceptances | false refusals | other violations | 503s | unanswered | slowest recovery |
-|---|---|---:|---:|---:|---:|---:|---:|---:|---:|
+| fault | begins | rounds | revocations | of unknown outcome | checks | late acceptances | false refusals | other violations | 503s | unanswered | slowest recovery |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 ";
 
 /// A row.
@@ -30,7 +30,9 @@ pub(crate) fn row(fault: &str, phase: &str, rounds: usize, tally: &Tally) -> Str
     let mut row = String::new();
     writeln!(
         row,
-        "| {fault} | {phase} | {rounds} | {} | {late} | {refused} | {other} | {} | {} | {} |",
+        "| {fault} | {phase} | {rounds} | {} | {} | {} | {late} | {refused} | {other} | {} | {} | {} |",
+        tally.revocations,
+        tally.unknown,
         tally.checks,
         tally.unavailable,
         tally.unanswered,

@@ -8,10 +8,10 @@ use tower_revocation::Demand;
 
 use crate::{
     checker::{Bounds, Violation, judge},
-    clients::{ALICE, BOB, Clients, Revoked, User},
+    clients::{ALICE, BOB, Clients, Revoked, Seen, User},
     cluster::Cluster,
     fleet::{Fleet, INSTANCES, MAX_STALENESS},
-    history::{Answer, Moment, Recovery, Scope},
+    history::{Answer, Moment, Outcome, Recovery, Scope},
 };
 
 /// What is promised.
@@ -43,6 +43,8 @@ pub(crate) struct Tally {
     pub(crate) unanswered: usize,
     pub(crate) refreshes: usize,
     pub(crate) revocations: usize,
+    /// Revocations of which nobody knows whether they were stored.
+    pub(crate) unknown: usize,
     pub(crate) violations: Vec<Violation>,
     pub(crate) slowest_recovery: Duration,
 }
@@ -54,6 +56,7 @@ impl Tally {
         self.unanswered += other.unanswered;
         self.refreshes += other.refreshes;
         self.revocations += other.revocations;
+        self.unknown += other.unknown;
         self.violations.extend(other.violations);
         self.slowest_recovery = self.slowest_recovery.max(other.slowest_recovery);
     }
@@ -187,7 +190,11 @@ impl World {
     pub(crate) fn judged(&self) -> Tally {
         let now = self.clients.now();
         let mut seen = self.clients.seen();
-        let history = &mut seen.history;
+        let Seen { history, judged, .. } = &mut *seen;
+        let revocations =
+            &history.revocations[std::mem::replace(judged, history.revocations.len())..];
+        let unknown = revocations.iter().filter(|it| matches!(it.outcome, Outcome::Unknown(_)));
+        let (revocations, unknown) = (revocations.len(), unknown.count());
         history.settle(now.saturating_sub(UNKNOWN_FOR), now);
         let with =
             |wanted: Answer| history.checks.iter().filter(|check| check.answer == wanted).count();
@@ -197,7 +204,8 @@ impl World {
             unavailable: with(Answer::Unavailable),
             unanswered: with(Answer::Nothing),
             refreshes: history.refreshes.len(),
-            revocations: 0,
+            revocations,
+            unknown,
             violations: judge(history, BOUNDS),
             slowest_recovery: took.max().unwrap_or_default(),
         };
