@@ -40,7 +40,7 @@ pub(super) fn server(account: &Account, data: &Path, port: u16) -> Command {
         .arg(format!("--port={port}"))
         .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"])
         // See the module: nothing committed is lost when the process is killed.
-        .args(["--innodb-flush-log-at-trx-commit=1", "--innodb-flush-method=nosync"])
+        .args(["--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync"])
         .args(["--innodb-buffer-pool-size=64M", "--max-connections=200"]);
     command
 }
