@@ -12,6 +12,7 @@ mod program;
 mod accounts;
 mod devices;
 mod dump;
+mod elsewhere;
 mod fleet;
 mod issuers;
 mod refreshing;

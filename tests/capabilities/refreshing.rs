@@ -45,7 +45,8 @@ async fn c08_orphaned_sessions_are_purged_in_small_batches_and_each_refresh_move
              FROM generate_series(1, 100000) AS n \
              CROSS JOIN (SELECT * FROM revocation_sessions LIMIT 1) AS one",
             "INSERT INTO revocation_sessions \
-                 (id, user_id, groups, began, refreshed_at, last_stamp, counter, void_below, spent) \
+                 (id, user_id, in_groups, began, refreshed_at, last_stamp, counter, void_below, \
+                  spent) \
              WITH RECURSIVE digit(d) AS (SELECT 0 UNION ALL SELECT d + 1 FROM digit WHERE d < 9) \
              SELECT concat('orphan ', a.d, b.d, c.d, e.d, f.d), 'alice', '[]', began, \
                     refreshed_at, last_stamp, 0, 0, '[]' \

@@ -48,6 +48,7 @@ mod databases;
 mod harness;
 mod histories;
 mod model;
+mod postgres;
 mod refreshing;
 mod servers;
 mod sessions;
