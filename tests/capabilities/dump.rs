@@ -7,16 +7,18 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    common::place::{Place, Sql},
+    common::place::{Place, PlainSql},
     fleet::{Server, claims},
 };
 
 /// Every value in every table, as text.
-async fn dumped(database: &mut Sql) -> HashSet<String> {
+async fn dumped(database: &mut PlainSql) -> HashSet<String> {
     let tables = match database {
-        Sql::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table'",
-        Sql::Postgres(_) => "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'",
-        Sql::MySql(_) => {
+        PlainSql::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table'",
+        PlainSql::Postgres(_) => {
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'"
+        }
+        PlainSql::MySql(_) => {
             "SELECT CONVERT(table_name USING utf8mb4) FROM information_schema.tables \
              WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
         }
@@ -25,12 +27,12 @@ async fn dumped(database: &mut Sql) -> HashSet<String> {
     let mut values = HashSet::new();
     for table in &tables {
         let columns = match database {
-            Sql::Sqlite(_) => format!("SELECT name FROM pragma_table_info('{table}')"),
-            Sql::Postgres(_) => format!(
+            PlainSql::Sqlite(_) => format!("SELECT name FROM pragma_table_info('{table}')"),
+            PlainSql::Postgres(_) => format!(
                 "SELECT column_name::text FROM information_schema.columns \
                  WHERE table_name = '{table}'"
             ),
-            Sql::MySql(_) => format!(
+            PlainSql::MySql(_) => format!(
                 "SELECT CONVERT(column_name USING utf8mb4) FROM information_schema.columns \
                  WHERE table_schema = DATABASE() AND table_name = '{table}'"
             ),
@@ -38,15 +40,15 @@ async fn dumped(database: &mut Sql) -> HashSet<String> {
         for column in database.texts(&columns).await {
             // Bytes that are no text, of checksums for instance, in hexadecimal.
             let texts = match database {
-                Sql::Sqlite(_) => format!(
+                PlainSql::Sqlite(_) => format!(
                     "SELECT iif(typeof(\"{column}\") = 'blob', hex(\"{column}\"), \
                             CAST(\"{column}\" AS TEXT)) \
                      FROM \"{table}\" WHERE \"{column}\" IS NOT NULL"
                 ),
-                Sql::Postgres(_) => format!(
+                PlainSql::Postgres(_) => format!(
                     "SELECT \"{column}\"::text FROM \"{table}\" WHERE \"{column}\" IS NOT NULL"
                 ),
-                Sql::MySql(_) => format!(
+                PlainSql::MySql(_) => format!(
                     "SELECT coalesce(CONVERT(`{column}` USING utf8mb4), HEX(`{column}`)) \
                      FROM `{table}` WHERE `{column}` IS NOT NULL"
                 ),
@@ -66,7 +68,7 @@ async fn c12_a_dump_of_the_database_lets_nobody_mint_or_replay_anything() {
     let second = server.renewed(&first.refresh).await;
     server.revoke(&bob.access, "group", "nobody", "login").await;
 
-    let mut database = Sql::connect(data.path(), "server.db").await;
+    let mut database = PlainSql::connect(data.path(), "server.db").await;
     let values = dumped(&mut database).await;
     // The dump is of the right database, and no token, nor a signature of one, is in its files.
     assert!(values.contains(&first.sid()) && values.contains("alice"), "{values:?}");
@@ -74,7 +76,7 @@ async fn c12_a_dump_of_the_database_lets_nobody_mint_or_replay_anything() {
     for file in ["server.db", "server.db-wal"] {
         bytes.extend(fs::read(data.path().join(file)).unwrap_or_default());
     }
-    if !matches!(database, Sql::Sqlite(_)) {
+    if !matches!(database, PlainSql::Sqlite(_)) {
         // The files are the server's.
         bytes.extend(values.iter().flat_map(|value| value.bytes().chain([b'\n'])));
     }

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 
 use crate::{
-    common::place::{Place, Sql},
+    common::place::{Place, PlainSql},
     fleet::Server,
 };
 
@@ -25,7 +25,7 @@ fn revoke(scope: &str, subject: &str, demand: &str) -> [String; 3] {
 async fn c58_another_service_revokes_with_one_statement_of_plain_sql() {
     let data = Place::new().await;
     let (one, other) = (Server::start(data.path()).await, Server::start(data.path()).await);
-    let mut sql = Sql::connect(data.path(), "server.db").await;
+    let mut sql = PlainSql::connect(data.path(), "server.db").await;
     let bob = one.bob_on("office").await;
 
     let alice = one.alice_on("phone").await;

@@ -8,7 +8,7 @@ use tower_revocation::{EpochStore, lifetimes::Lifetimes};
 use crate::{
     common::{
         instance::START,
-        place::{Place, Sql},
+        place::{Place, PlainSql},
     },
     devices::Devices,
     fleet::{Pair, Server, claims},
@@ -31,7 +31,7 @@ async fn c08_orphaned_sessions_are_purged_in_small_batches_and_each_refresh_move
     let (idle, _) = limits();
     let mut used = devices.login("alice").await;
     let orphan = devices.login("alice").await;
-    let mut database = Sql::connect(data.path(), "test.db").await;
+    let mut database = PlainSql::connect(data.path(), "test.db").await;
     database
         .run([
             "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 100000) \

@@ -19,7 +19,7 @@ use tower_revocation::{
 };
 
 use crate::{
-    common::place::{self, Place, Sql},
+    common::place::{self, Place, PlainSql},
     fleet::{Server, claims},
     service::Service,
 };
@@ -111,7 +111,7 @@ struct Passwords {
 
 async fn log_in(State(app): State<Passwords>, password: String) -> Result<String, StatusCode> {
     let ticket = app.issuer.ticket().await.unwrap();
-    let mut database = Sql::connect(&app.data, "app.db").await;
+    let mut database = PlainSql::connect(&app.data, "app.db").await;
     if database.texts("SELECT password FROM users").await != [password] {
         return Err(UNAUTHORIZED);
     }
@@ -138,7 +138,7 @@ async fn change(State(app): State<Passwords>, caller: Verified, new: String) -> 
 async fn c25_a_password_change_kills_every_older_token_and_no_newer_one() {
     let data = Place::new().await;
     let store = place::store(data.path(), "app.db", Clock::system()).await;
-    let mut database = Sql::connect(data.path(), "app.db").await;
+    let mut database = PlainSql::connect(data.path(), "app.db").await;
     database.run(["CREATE TABLE users (password VARCHAR(20))"; 3]).await;
     database.run(["INSERT INTO users VALUES ('old')"; 3]).await;
     let epochs = Epochs::new();

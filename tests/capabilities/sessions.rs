@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    common::place::{Place, Sql},
+    common::place::{Place, PlainSql},
     fleet::{Pair, Server, claims},
 };
 
@@ -122,7 +122,7 @@ async fn c10_refresh_tokens_live_in_rows_of_their_own_many_per_user() {
         devices[1] = server.renewed(&devices[1].refresh).await;
     }
     // A row per family: its refresh tokens differ by a counter.
-    let mut database = Sql::connect(data.path(), "server.db").await;
+    let mut database = PlainSql::connect(data.path(), "server.db").await;
     let of_alice =
         format!("FROM revocation_sessions WHERE {} = 'alice' ORDER BY began", database.user());
     assert_eq!(database.texts(&format!("SELECT label {of_alice}")).await, ["one", "two", "three"]);

@@ -1,6 +1,6 @@
 //! What several suites share.
 
-#![allow(unused_imports, dead_code, reason = "each suite uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each suite uses a part of it")]
 
 pub(crate) mod databases;
 pub(crate) mod instance;

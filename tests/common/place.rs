@@ -103,7 +103,7 @@ pub(crate) async fn store_at(url: &str, clock: Clock) -> AnyStore {
 }
 
 /// A connection of somebody's who knows the tables: plain SQL, in the words of each database.
-pub(crate) enum Sql {
+pub(crate) enum PlainSql {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
     MySql(MySqlConnection),
@@ -113,14 +113,14 @@ pub(crate) enum Sql {
 macro_rules! each {
     ($sql:expr, $connection:ident => $answer:expr) => {
         match $sql {
-            Sql::Sqlite($connection) => $answer,
-            Sql::Postgres($connection) => $answer,
-            Sql::MySql($connection) => $answer,
+            PlainSql::Sqlite($connection) => $answer,
+            PlainSql::Postgres($connection) => $answer,
+            PlainSql::MySql($connection) => $answer,
         }
     };
 }
 
-impl Sql {
+impl PlainSql {
     /// A connection to the database of `folder`.
     pub(crate) async fn connect(folder: &Path, file: &str) -> Self {
         match url(folder) {
