@@ -30,5 +30,6 @@ mod proxy;
 mod proxy_tests;
 mod report;
 mod soak;
+mod standby;
 mod world;
 mod writers;
