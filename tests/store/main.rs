@@ -47,6 +47,7 @@ mod databases;
 mod harness;
 mod histories;
 mod model;
+mod mysql;
 mod refreshing;
 mod servers;
 mod sessions;

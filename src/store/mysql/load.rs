@@ -117,3 +117,30 @@ fn row(line: &str, head: StoreTime) -> Result<Entry, Error> {
     let times = [time()?, time()?, time()?];
     entry(kind, next()?, times, head)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scope::Scope;
+
+    #[test]
+    fn a_text_that_was_cut_anywhere_is_not_read() {
+        let whole = "user 0 3 0 josé\ngroup 2 0 0 a group \neveryone 0 1 1 \n".as_bytes();
+        let head = StoreTime::from_micros(9);
+        let read = |length: usize| Page { rows: 3, text: &whole[..length] }.read(head).unwrap();
+        let entries = read(whole.len()).unwrap();
+        let scopes: Vec<_> = entries.into_iter().map(|entry| entry.scope).collect();
+        let expected = [Scope::user("josé"), Scope::group("a group "), Ok(Scope::Everyone)];
+        assert_eq!(scopes, expected.map(Result::unwrap));
+        for length in 0..whole.len() {
+            assert!(read(length).is_none(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn a_subject_with_a_line_feed_is_not_taken_for_two() {
+        let text = "user 0 3 0 alice\nbob\n".as_bytes();
+        let page = Page { rows: 1, text };
+        assert!(page.read(StoreTime::from_micros(9)).is_err());
+    }
+}
