@@ -270,7 +270,7 @@ async fn ten_thousand_revocations_are_five_statements() {
 #[ignore = "needs MariaDB; run with bash .ci/databases cargo test -- --ignored"]
 async fn a_load_of_many_pages_tells_every_row_once() {
     let harness = MySql::new().await;
-    // Of every length, with spaces and letters of two bytes at the places where pages end.
+    // Of every length, with spaces and letters of two bytes.
     raw_sql(
         "UPDATE revocation_clock SET newest = 30000; \
          INSERT INTO revocations (scope, subject, login_before, changed_at) \
