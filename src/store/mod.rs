@@ -20,6 +20,7 @@
 //!
 //! The decisions are in `order.rs`, apart from any database.
 
+mod any;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod limits;
 mod memory;
@@ -42,6 +43,7 @@ mod traits;
 #[cfg(feature = "_sql")]
 mod writer;
 
+pub use any::{AnyStore, AnyTransaction, AnyWatch};
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
 pub use mint::{Mint, MintFor, Minted, Ticket};
 #[cfg(feature = "mysql")]

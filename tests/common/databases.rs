@@ -20,18 +20,22 @@ impl Database {
     /// On the server that the environment variable `variable` names.
     pub(crate) async fn on(variable: &str) -> Self {
         let server = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set"));
-        // In small letters, and quoted nowhere.
+        // Letters that need no quotes.
         let random: String =
             Id::random().as_str().bytes().map(|byte| format!("{byte:x}")).collect();
-        let database = Self { server, name: format!("test_{random}") };
-        database.run(format!("CREATE DATABASE {}", database.name)).await;
+        Self::named(&server, &format!("test_{random}")).await
+    }
+
+    /// With this name on the server at that URL.
+    pub(crate) async fn named(server: &str, name: &str) -> Self {
+        let database = Self { server: server.to_owned(), name: name.to_owned() };
+        database.run(format!("CREATE DATABASE {name}")).await;
         database
     }
 
     /// Its URL.
     pub(crate) fn url(&self) -> String {
-        let (server, _) = self.server.rsplit_once('/').unwrap();
-        format!("{server}/{}", self.name)
+        url(&self.server, &self.name)
     }
 
     pub(crate) fn postgres(&self) -> PgConnectOptions {
@@ -57,6 +61,12 @@ impl Database {
             raw_sql(sql).execute(&mut connection).await.unwrap();
         }
     }
+}
+
+/// The URL of the database `name` on the server that `server` is a database of.
+pub(crate) fn url(server: &str, name: &str) -> String {
+    let (server, _) = server.rsplit_once('/').unwrap();
+    format!("{server}/{name}")
 }
 
 impl Drop for Database {

@@ -42,12 +42,14 @@ macro_rules! contract {
 }
 
 mod contract;
+#[allow(dead_code, reason = "a part of it is for other suites")]
 #[path = "../common/databases.rs"]
 mod databases;
 mod harness;
 mod histories;
 mod model;
 mod mysql;
+mod postgres;
 mod refreshing;
 mod servers;
 mod sessions;

@@ -32,6 +32,11 @@ impl Postgres {
         Self { store, clock: hand, database }
     }
 
+    /// Another handle on the same database.
+    pub fn with(store: PostgresStore, other: Self) -> Self {
+        Self { store, ..other }
+    }
+
     async fn application(&self) -> PgConnection {
         PgConnection::connect_with(&self.database.postgres()).await.unwrap()
     }

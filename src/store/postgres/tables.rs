@@ -47,7 +47,7 @@ impl PostgresTables {
         // One message. `READ COMMITTED` whatever the database's default: it has to see what whoever
         // held the lock before has committed.
         let begin = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
+            "BEGIN ISOLATION LEVEL READ COMMITTED; \
              SET LOCAL synchronous_commit = on; \
              SET LOCAL lock_timeout = {wait}; \
              SET LOCAL idle_in_transaction_session_timeout = {wait}; \
