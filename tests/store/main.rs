@@ -48,6 +48,7 @@ mod databases;
 mod harness;
 mod histories;
 mod model;
+mod mysql;
 mod postgres;
 mod refreshing;
 mod servers;

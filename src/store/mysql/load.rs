@@ -1,27 +1,24 @@
 //! Loading everything, by the page.
 //!
-//! A row costs the driver more than all that is done with it. So the server joins thousands of them
-//! into one text. It cuts that in silence where it is longer than the server's limits, which
-//! every row's line feed and their number tell; then it is asked for fewer.
+//! As plain rows: joined into long texts by the server (`GROUP_CONCAT`), which cuts those in silence
+//! where they are longer than its limits, a million took no less time.
 
 use sqlx::{Executor, query};
 
 use super::{
-    row::get,
+    row::entry,
     watch::{HEAD, Head, MySqlWatch},
 };
 use crate::{
-    cutoff::StoreTime,
     error::Error,
     store::{
-        Entry,
-        sql::{corrupt, entry, failed},
+        sql::{corrupt, failed},
         statements::Path,
     },
 };
 
-/// The rows of a page. As many of the longest are 5 MB.
-const PAGE_ROWS: usize = 8_192;
+/// The rows of a page.
+const PAGE_ROWS: usize = 10_000;
 
 /// Everything, in one snapshot.
 pub(super) async fn load(watch: &mut MySqlWatch) -> Result<Head, Error> {
@@ -49,71 +46,31 @@ async fn pages(watch: &mut MySqlWatch) -> Result<Head, Error> {
         .map_err(failed)?
         .ok_or_else(|| corrupt("the clock row is missing"))?;
     let mut head = watch.head(&row)?;
-    let (mut last, mut rows) = ((String::new(), String::new()), PAGE_ROWS);
+    let entries = &mut head.changes.entries;
     loop {
+        let last = entries.last().map(|entry| &entry.scope);
+        let kind = last.map_or("", |scope| scope.kind().as_str()).as_bytes();
+        let subject = last.map_or("", |scope| scope.subject()).as_bytes();
         let (store, connection) = watch.parts();
         store.count(Path::Sync);
         let page = query(PAGE)
-            .bind(last.0.as_bytes())
-            .bind(last.0.as_bytes())
-            .bind(last.1.as_bytes())
-            .bind(rows as i64)
-            .fetch_one(connection)
+            .bind(kind)
+            .bind(kind)
+            .bind(subject)
+            .bind(PAGE_ROWS as i64)
+            .fetch_all(connection)
             .await
             .map_err(failed)?;
-        let page = Page { rows: get(&page, 0)?, text: get(&page, 1)? };
-        match page.read(head.changes.head)? {
-            Some(entries) => {
-                let count = entries.len();
-                if let Some(highest) = entries.iter().map(key).max() {
-                    last = (highest.0.to_owned(), highest.1.to_owned());
-                }
-                head.changes.entries.extend(entries);
-                if count < rows {
-                    return Ok(head);
-                }
-            }
-            None if rows > 1 => rows /= 2,
-            None => return Err(corrupt("a row is cut by max_allowed_packet")),
+        for row in &page {
+            entries.push(entry(row, 0, head.changes.head)?);
+        }
+        if page.len() < PAGE_ROWS {
+            return Ok(head);
         }
     }
 }
 
-fn key(entry: &Entry) -> (&'static str, &str) {
-    (entry.scope.kind().as_str(), entry.scope.subject())
-}
-
-/// The rows behind a key.
-const PAGE: &str = "SELECT COUNT(*), COALESCE(GROUP_CONCAT(scope, ' ', reissue_before, ' ', login_before, ' ', \
-         cleared_at, ' ', subject, '\\n' SEPARATOR ''), '') \
-     FROM (SELECT scope, subject, reissue_before, login_before, cleared_at FROM revocations \
-           WHERE scope > ? OR (scope = ? AND subject > ?) ORDER BY scope, subject LIMIT ?) AS page";
-
-/// Rows, as one text.
-struct Page<'p> {
-    rows: i64,
-    text: &'p [u8],
-}
-
-impl Page<'_> {
-    /// Its rows; `None` if the server has cut it.
-    fn read(&self, head: StoreTime) -> Result<Option<Vec<Entry>>, Error> {
-        let whole = self.text.split_inclusive(|&byte| byte == b'\n');
-        let mut entries = Vec::with_capacity(usize::try_from(self.rows).unwrap_or_default());
-        for line in whole {
-            let Some(line) = line.strip_suffix(b"\n") else { return Ok(None) };
-            entries.push(row(str::from_utf8(line).map_err(corrupt)?, head)?);
-        }
-        // Cut between two of them.
-        Ok((entries.len() as i64 == self.rows).then_some(entries))
-    }
-}
-
-fn row(line: &str, head: StoreTime) -> Result<Entry, Error> {
-    let mut columns = line.splitn(5, ' ');
-    let mut next = || columns.next().ok_or_else(|| corrupt("a subject holds a line feed"));
-    let kind = next()?;
-    let mut time = || next()?.parse::<i64>().map_err(corrupt);
-    let times = [time()?, time()?, time()?];
-    entry(kind, next()?, times, head)
-}
+/// The rows behind a key, in the order of the key. (Written as a comparison of pairs, MySQL would go
+/// through the whole table.)
+const PAGE: &str = "SELECT scope, subject, reissue_before, login_before, cleared_at FROM revocations \
+     WHERE scope > ? OR (scope = ? AND subject > ?) ORDER BY scope, subject LIMIT ?";

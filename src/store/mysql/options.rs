@@ -17,7 +17,7 @@ use crate::{
 /// nothing else.
 pub(super) const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
      time_zone = '+00:00', innodb_lock_wait_timeout = 5, \
-     group_concat_max_len = 16777216, autocommit = 1; \
+     lock_wait_timeout = 5, autocommit = 1; \
      SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// How a [`MySqlStore`](super::MySqlStore) is reached.

@@ -20,6 +20,13 @@ const MIGRATIONS_TABLE: &str = "revocation_migrations";
 const MIGRATIONS: [(i64, &str, &str); 1] =
     [(1, "revocations", include_str!("../migrations/mysql/1_revocations.sql"))];
 
+/// A lock of the whole server, for our database. Its name has at most 64 letters.
+macro_rules! lock {
+    () => {
+        "CONCAT('tower_revocation.', MD5(DATABASE()))"
+    };
+}
+
 /// Brings the schema up to date, or refuses one that is not ours. A replica is brought up to date
 /// by its primary.
 pub(super) async fn prepare(connection: &mut MySqlConnection) -> Result<(), Error> {
@@ -30,15 +37,35 @@ pub(super) async fn prepare(connection: &mut MySqlConnection) -> Result<(), Erro
     check_tables(connection).await
 }
 
-/// Those who start at once wait for each other: sqlx asks the server for a lock that the session
-/// holds (`GET_LOCK`).
+/// Those who start at once wait for each other. By a lock of our own: that of sqlx asks MariaDB to
+/// wait for ever (`GET_LOCK(…, -1)`), which declines and says so in a warning.
 async fn migrate(connection: &mut MySqlConnection) -> Result<(), Error> {
+    let locked: Option<i64> = query_scalar(concat!("SELECT GET_LOCK(", lock!(), ", 60)"))
+        .persistent(false)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if locked != Some(1) {
+        return Err(Error::new(ErrorKind::StoreTimeout, "somebody else is migrating"));
+    }
+    let migrated = run(connection).await;
+    // It ends with the connection at the latest.
+    query(concat!("DO RELEASE_LOCK(", lock!(), ")"))
+        .persistent(false)
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    migrated
+}
+
+async fn run(connection: &mut MySqlConnection) -> Result<(), Error> {
     let migrations = MIGRATIONS.map(|(version, name, sql)| {
         let sql = SqlStr::from_static(sql);
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
     });
     let mut migrator = Migrator::with_migrations(migrations.into());
     migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+    migrator.set_locking(false);
     migrator
         .run_direct(None, connection, false)
         .await

@@ -1,9 +1,9 @@
 //! The statements that the writer is made of, in MySQL's words.
 //!
 //! Lists go to the server as one JSON text, which `JSON_TABLE` makes rows of. Where such rows choose
-//! others to be changed, `STRAIGHT_JOIN` has the server go from each of them to its row by the key:
-//! left to itself, it may go through the table, and wait for rows that somebody else has not
-//! committed.
+//! others to be changed, `STRAIGHT_JOIN` and `FORCE INDEX` have the server go from each of them to its
+//! row by the key: left to itself it goes through a table that is small, and waits for rows that
+//! somebody else has not committed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -127,12 +127,12 @@ const SETTLE: &str = "UPDATE JSON_TABLE(?, '$[*]' COLUMNS ( \
          a_seq BIGINT PATH '$[0]' ERROR ON EMPTY ERROR ON ERROR, \
          cut_off BIGINT PATH '$[1]' ERROR ON EMPTY ERROR ON ERROR, \
          problem VARCHAR(1000) CHARACTER SET utf8mb4 PATH '$[2]' \
-     )) AS settled STRAIGHT_JOIN revocation_requests AS request ON request.seq = settled.a_seq \
+     )) AS settled STRAIGHT_JOIN revocation_requests AS request FORCE INDEX (PRIMARY) ON request.seq = settled.a_seq \
      SET request.revoked_before = settled.cut_off, request.refused = settled.problem";
 
 const DELETE_REQUESTS: &str = "DELETE request FROM JSON_TABLE(?, '$[*]' COLUMNS ( \
          a_seq BIGINT PATH '$' ERROR ON EMPTY ERROR ON ERROR \
-     )) AS old STRAIGHT_JOIN revocation_requests AS request ON request.seq = old.a_seq";
+     )) AS old STRAIGHT_JOIN revocation_requests AS request FORCE INDEX (PRIMARY) ON request.seq = old.a_seq";
 
 impl Tables for MySqlTables {
     type Committed = PoolConnection<MySql>;

@@ -108,7 +108,7 @@ const REFRESH: &str = concat!(
      WHERE session.id = $2 AND session.user_id = $3 \
          AND now < began + $11 AND now < refreshed_at + $12 \
          AND $9 >= void_below AND $9 <= counter \
-         AND ($9 + 1 >= counter OR now < spent[least(counter - $9, $13 + 1)::int] + $10) \
+         AND ($9 + 1 >= counter OR now < spent[least(counter - $9, $13 + 2)::int] + $10) \
          AND last_stamp > greatest(purged_login_before, ",
     highest!("r.login_before", "session.id", "session.user_id", "session.groups", "$4"),
     ") AND ",
