@@ -23,3 +23,7 @@ instructions:
 # Take the instruction counts of now as the baseline
 instructions-accept:
     bash .ci/instructions --accept
+
+# Every fault on PostgreSQL and MariaDB, 20 times, and ten minutes of soak; takes an hour
+faults:
+    bash .ci/faults full

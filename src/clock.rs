@@ -29,6 +29,13 @@ impl Reading {
         let wall = self.wall.saturating_sub(earlier.wall);
         monotonic.max(wall)
     }
+
+    /// The reading of `by` ago; `None` if the monotonic clock did not run for so long, and an age
+    /// counted from there would be too short.
+    pub(crate) fn checked_sub(self, by: Duration) -> Option<Self> {
+        let monotonic = self.monotonic.checked_sub(by)?;
+        Some(Self { monotonic, wall: self.wall.saturating_sub(by) })
+    }
 }
 
 /// The system's clock, or one that a test drives by hand.

@@ -164,6 +164,8 @@ pub enum ErrorKind {
     Schema,
     /// The store holds something this crate never writes.
     Corrupt,
+    /// No store is compiled in for such a database.
+    UnsupportedDatabase,
     /// The SQLite library is older than 3.51.3, which fixes a corruption of write-ahead logs.
     SqliteVersion,
     /// Store time has reached its end: nothing can be revoked any more.
@@ -229,7 +231,7 @@ impl Error {
 
 impl ErrorKind {
     /// Whether the store has decided, in a transaction that went well, rather than failed.
-    #[cfg(feature = "sqlite")]
+    #[cfg(feature = "_sql")]
     pub(crate) fn is_decision(self) -> bool {
         matches!(
             self,
@@ -262,6 +264,7 @@ impl fmt::Display for Error {
             ErrorKind::StoreTimeout => f.write_str("the revocation store did not answer in time"),
             ErrorKind::Schema => f.write_str("the revocation store's schema does not fit"),
             ErrorKind::Corrupt => f.write_str("the revocation store holds an impossible value"),
+            ErrorKind::UnsupportedDatabase => f.write_str("there is no store for this database"),
             ErrorKind::SqliteVersion => f.write_str("SQLite 3.51.3 or later is needed"),
             ErrorKind::StoreTimeExhausted => f.write_str("store time is exhausted"),
             ErrorKind::RevokedMeanwhile(demand) => {

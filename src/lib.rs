@@ -92,6 +92,10 @@
 //! **`sqlite`** (default): the store `SqliteStore`, through sqlx, with SQLite compiled in. Without
 //! it there are [`MemoryStore`](store::MemoryStore) and stores of your own.
 //!
+//! **`postgres`**: the store `PostgresStore`, for PostgreSQL 13 or later, and **`mysql`**: `MySqlStore`, for
+//! MySQL 8 and MariaDB 10.6 or later. For TLS, switch on one of sqlx's `tls-…` features in your own
+//! manifest. [`AnyStore`] takes the store that a URL names.
+//!
 //! **`aws-lc-rs`** (default): signatures by the crate aws-lc-rs, which compiles C. It is used
 //! wherever both back ends are on, and `VerifierBuilder::crypto` chooses otherwise for checks.
 //!
@@ -138,9 +142,13 @@ pub use epochs::Epochs;
 pub use layer::RevocationLayer;
 pub use scope::{Id, Scope};
 pub use session::{Grant, Issuer, KeyRing};
+#[cfg(feature = "mysql")]
+pub use store::MySqlStore;
+#[cfg(feature = "postgres")]
+pub use store::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;
-pub use store::{EpochStore, Revocation};
+pub use store::{AnyStore, EpochStore, Revocation};
 pub use sync::{Follower, SyncHandle};
 pub use token::Algorithm;
 pub use verify::{NoClaims, Rejection, Verified, Verifier};

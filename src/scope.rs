@@ -164,7 +164,7 @@ impl Scope {
     }
 
     /// [`Scope::new`] after bringing `subject` into Normalization Form C.
-    #[cfg(feature = "sqlite")]
+    #[cfg(feature = "_sql")]
     pub(crate) fn normalized(kind: ScopeKind, subject: &str) -> Result<Self, InvalidId> {
         Self::new(kind, &subject.nfc().collect::<String>())
     }

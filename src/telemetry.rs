@@ -87,13 +87,42 @@ pub(crate) fn misconfigured(problem: &dyn Display) {
 }
 
 /// A revocation that somebody requested by plain SQL names no valid scope.
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "_sql")]
 pub(crate) fn request_refused(problem: &dyn Display) {
     #[cfg(feature = "metrics")]
     metrics::counter!("tower_revocation_invalid_sql_revocations_total").increment(1);
     #[cfg(feature = "tracing")]
     tracing::error!(%problem, "a requested revocation was refused");
     let _ = problem;
+}
+
+/// Others learn of a revocation by their next poll.
+#[cfg(feature = "postgres")]
+pub(crate) fn announcement_failed(error: &Error) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_announcement_failures_total").increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::warn!(error = error as &dyn std::error::Error, "a revocation was not announced");
+    let _ = error;
+}
+
+/// Revocations of others arrive by polls until it listens again.
+#[cfg(feature = "postgres")]
+pub(crate) fn listener_failed(error: &Error) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_listener_failures_total").increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::warn!(error = error as &dyn std::error::Error, "the listener failed");
+    let _ = error;
+}
+
+/// A poll has found what was never announced: the listener's connection is replaced.
+#[cfg(feature = "postgres")]
+pub(crate) fn listener_deaf() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_listener_failures_total").increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::warn!("the listener is deaf: its connection is replaced");
 }
 
 /// A spent refresh token came back, and its session was revoked.

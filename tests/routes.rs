@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "common/instance.rs"]
-mod instance;
+mod common;
 
 use std::{
     future::{Ready, ready},
@@ -34,7 +32,7 @@ use tokio::{
     time::timeout,
 };
 use tower_revocation::{
-    Algorithm, Demand, Grant, Id, Issuer, KeyRing, Rejection, Scope, SqliteStore,
+    Algorithm, AnyStore, Demand, Grant, Id, Issuer, KeyRing, Rejection, Scope,
     clock::Clock,
     error::Error,
     routes::TokenEndpoint,
@@ -43,7 +41,7 @@ use tower_revocation::{
     token::SigningKey,
 };
 
-use instance::{Instance, START, grant};
+use common::instance::{Instance, START, grant};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -637,7 +635,7 @@ impl Server {
         Self { instance, data, account, address, url, client }
     }
 
-    fn endpoint(&self) -> TokenEndpoint<SqliteStore, Claims> {
+    fn endpoint(&self) -> TokenEndpoint<AnyStore, Claims> {
         endpoint(&self.instance.issuer, self.account.clone())
     }
 
@@ -689,9 +687,9 @@ impl Server {
 type Claims = Box<dyn Fn(Id) -> Ready<Result<Grant, Error>> + Send + Sync>;
 
 fn endpoint(
-    issuer: &Issuer<SqliteStore>,
+    issuer: &Issuer<AnyStore>,
     account: Arc<Mutex<Account>>,
-) -> TokenEndpoint<SqliteStore, Claims> {
+) -> TokenEndpoint<AnyStore, Claims> {
     let claims: Claims = Box::new(move |user| ready(account.lock().unwrap()(user)));
     TokenEndpoint::new(issuer.clone(), claims).client_ip(|extensions| {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<SocketAddr>>()?;
@@ -700,7 +698,7 @@ fn endpoint(
 }
 
 /// Serves `endpoint` by axum.
-async fn serve<C, F>(endpoint: TokenEndpoint<SqliteStore, C>) -> SocketAddr
+async fn serve<C, F>(endpoint: TokenEndpoint<AnyStore, C>) -> SocketAddr
 where
     C: Fn(Id) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Grant, Error>> + Send + 'static,
@@ -713,7 +711,7 @@ where
     address
 }
 
-fn issuer(store: &SqliteStore, keys: KeyRing, client_id: &str) -> Issuer<SqliteStore> {
+fn issuer(store: &AnyStore, keys: KeyRing, client_id: &str) -> Issuer<AnyStore> {
     Issuer::builder(store.clone(), keys)
         .issuer("https://login.test")
         .audience("test")
@@ -722,7 +720,7 @@ fn issuer(store: &SqliteStore, keys: KeyRing, client_id: &str) -> Issuer<SqliteS
         .unwrap()
 }
 
-async fn login(issuer: &Issuer<SqliteStore>) -> TokenPair {
+async fn login(issuer: &Issuer<AnyStore>) -> TokenPair {
     let ticket = issuer.ticket().await.unwrap();
     issuer.login(ticket, ordinary(Id::new("alice").unwrap()).unwrap()).await.unwrap()
 }

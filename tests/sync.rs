@@ -26,8 +26,8 @@ use tower_revocation::{
     scope::Id,
     store::{
         Audit, Changes, Device, EpochStore, Judged, MemoryStore, MemoryTransaction, MemoryWatch,
-        Mint, Minted, RequestId, Requested, Revocation, Session, SessionFilter, StatementCounts,
-        StoreId, Ticket, Watch,
+        Mint, Minted, RequestId, Requested, Revocation, Session, SessionFilter, Source,
+        StatementCounts, StoreId, Ticket, Watch,
     },
     sync::Follower,
     token::SigningKey,
@@ -74,7 +74,9 @@ impl FaultyWatch {
         let slow = Duration::from_millis(self.faults.slow.load(Ordering::Relaxed));
         tokio::time::sleep(slow).await;
         let mut changes = answer?;
-        changes.primary = !self.faults.replica.load(Ordering::Relaxed);
+        if self.faults.replica.load(Ordering::Relaxed) {
+            changes.source = Source::Replica { behind: None };
+        }
         if self.faults.other_database.load(Ordering::Relaxed) {
             changes.store = StoreId("another".to_owned());
         }

@@ -10,8 +10,8 @@ use axum::{
     routing::{delete, get, post, put},
 };
 use tower_revocation::{
-    Algorithm, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing, Revocation,
-    RevocationLayer, SqliteStore, Verifier, cutoff::Receipt, error::Error, lifetimes::Lifetimes,
+    Algorithm, AnyStore, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing, Revocation,
+    RevocationLayer, Verifier, cutoff::Receipt, error::Error, lifetimes::Lifetimes,
     routes::TokenEndpoint, session::TokenPair, store::Requested,
 };
 
@@ -19,6 +19,7 @@ use crate::{
     account, admin,
     background::Background,
     config::Config,
+    database::Database,
     extract::{Caller, client_ip},
     fault::{Failure, Fault},
     login::login,
@@ -37,7 +38,7 @@ const LOCAL_WAIT: Duration = Duration::from_secs(1);
 /// What the handlers share.
 #[derive(Clone)]
 pub struct App {
-    pub issuer: Issuer<SqliteStore>,
+    pub issuer: Issuer<AnyStore>,
     pub epochs: Epochs,
     pub users: Users,
 }
@@ -49,8 +50,7 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
     let epochs =
         Epochs::builder().lifetimes(lifetimes).max_staleness(config.max_staleness).build()?;
     let keys = KeyRing::open(config.data_dir.join("keys"), Algorithm::ES256)?;
-    let database = config.data_dir.join("server.db");
-    let store = SqliteStore::open(&database).await?;
+    let store = AnyStore::open(&config.database_url).await?;
     let sync = Follower::new(store.clone(), epochs.clone()).poll_interval(config.poll).start()?;
     let issuer = Issuer::builder(store.clone(), keys)
         .issuer(&config.issuer)
@@ -65,7 +65,8 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
     let verifier = Verifier::builder(epochs.clone()).issuer(issuer.rules()?).build()?;
 
     let background = Background::start(sync, issuer.clone(), verifier.clone());
-    let users = Users::open(&database, Passwords::new()).await?;
+    let database = Database::open(&config.database_url).await?;
+    let users = Users::open(database, Passwords::new()).await?;
     let app = App { issuer, epochs: epochs.clone(), users };
     let token = TokenEndpoint::new(app.issuer.clone(), {
         let app = app.clone();
@@ -127,7 +128,7 @@ impl App {
     }
 
     /// The same for a revocation in a transaction that has committed.
-    pub async fn seal(&self, requested: Requested<SqliteStore>) -> Result<(), Fault> {
+    pub async fn seal(&self, requested: Requested<AnyStore>) -> Result<(), Fault> {
         self.enforced(&requested.sealed().await?).await;
         Ok(())
     }

@@ -6,7 +6,7 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::sleep,
 };
-use tower_revocation::{Issuer, SqliteStore, SyncHandle, Verifier};
+use tower_revocation::{AnyStore, Issuer, SyncHandle, Verifier};
 
 use crate::fault::Failure;
 
@@ -21,7 +21,7 @@ pub struct Background {
 }
 
 impl Background {
-    pub fn start(sync: SyncHandle, issuer: Issuer<SqliteStore>, verifier: Verifier) -> Self {
+    pub fn start(sync: SyncHandle, issuer: Issuer<AnyStore>, verifier: Verifier) -> Self {
         let keys = tokio::spawn(async move {
             loop {
                 sleep(KEY_INTERVAL).await;
@@ -43,7 +43,7 @@ impl Drop for Background {
     }
 }
 
-fn follow_keys(issuer: &Issuer<SqliteStore>, verifier: &Verifier) -> Result<(), Failure> {
+fn follow_keys(issuer: &Issuer<AnyStore>, verifier: &Verifier) -> Result<(), Failure> {
     issuer.keys().reload()?;
     let keys = issuer.keys().key_set(verifier.epochs().lifetimes())?;
     verifier.replace_keys(issuer.name(), keys)?;

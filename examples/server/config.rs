@@ -3,7 +3,7 @@
 use std::{
     env::VarError,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -12,6 +12,7 @@ use std::{
 pub struct Config {
     pub address: SocketAddr,
     pub data_dir: PathBuf,
+    pub database_url: String,
     pub issuer: String,
     pub audience: String,
     pub access_ttl: Duration,
@@ -24,9 +25,6 @@ pub struct Config {
 impl Config {
     /// Reads the environment; what is not set has its default.
     pub fn from_env() -> Result<Self, String> {
-        if std::env::var_os("DATABASE_URL").is_some() {
-            return Err("DATABASE_URL: PostgreSQL and MariaDB are not supported yet".to_owned());
-        }
         let max_staleness = seconds("MAX_STALENESS", Duration::from_secs(10))?;
         // Three polls have to fit into the bound.
         let poll = seconds("POLL", (max_staleness / 3).min(Duration::from_secs(1)))?;
@@ -41,9 +39,15 @@ impl Config {
         // No token lives longer than its session, or than the time in which it can be refreshed.
         let access_ttl = seconds("ACCESS_TTL", Duration::from_secs(900))?.as_secs_f64().ceil();
         let access_ttl = Duration::from_secs(idle_ttl.as_secs().min(access_ttl as u64));
+        let data_dir = PathBuf::from(text("DATA_DIR", "data")?);
+        let database_url = match text("DATABASE_URL", "")? {
+            url if url.is_empty() => sqlite_in(&data_dir)?,
+            url => url,
+        };
         Ok(Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, parsed("PORT")?.unwrap_or(3000))),
-            data_dir: text("DATA_DIR", "data")?.into(),
+            data_dir,
+            database_url,
             issuer: text("ISSUER", "http://127.0.0.1:3000")?,
             audience: text("AUDIENCE", "demo")?,
             access_ttl: at_least(access_ttl),
@@ -53,6 +57,13 @@ impl Config {
             poll,
         })
     }
+}
+
+/// The URL of the file that is the database where nobody names another.
+pub fn sqlite_in(data_dir: &Path) -> Result<String, String> {
+    let path = data_dir.join("server.db");
+    let path = path.to_str().ok_or_else(|| format!("{path:?} is not Unicode"))?;
+    Ok(format!("sqlite:{path}"))
 }
 
 fn text(name: &str, default: &str) -> Result<String, String> {

@@ -1,6 +1,7 @@
-//! A complete service on SQLite: logins, devices, protected routes, revocation, metrics.
+//! A complete service: logins, devices, protected routes, revocation, metrics.
 //!
-//! `cargo run --example server`, then the curl lines of the README. Several of them on one
+//! `cargo run --example server`, then the curl lines of the README. Its database is a SQLite file in
+//! `DATA_DIR`, or the one that `DATABASE_URL` names. Several of them on one database and one
 //! `DATA_DIR` are a fleet: a revocation in one is enforced in all.
 
 mod account;
@@ -8,6 +9,7 @@ mod admin;
 mod app;
 mod background;
 mod config;
+mod database;
 mod extract;
 mod fault;
 mod login;

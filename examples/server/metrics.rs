@@ -10,17 +10,17 @@ use axum::{
     routing::get,
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
-use tower_revocation::{EpochStore, Epochs, SqliteStore};
+use tower_revocation::{AnyStore, EpochStore, Epochs};
 
 #[derive(Clone)]
 struct Probes {
     epochs: Epochs,
-    store: SqliteStore,
+    store: AnyStore,
     prometheus: PrometheusHandle,
 }
 
 /// The probes' routes; they need no token.
-pub fn routes(epochs: Epochs, store: SqliteStore) -> Result<Router, BuildError> {
+pub fn routes(epochs: Epochs, store: AnyStore) -> Result<Router, BuildError> {
     let probes = Probes { epochs, store, prometheus: recorder()? };
     Ok(Router::new()
         .route("/healthz", get(async || "ok\n"))

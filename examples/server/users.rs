@@ -1,15 +1,12 @@
-//! The users: a table of the service's own, in the file that the crate's store is in too. That lets
-//! a change of a user and the revocation that it calls for commit together.
+//! The users: a table of the service's own.
 
-use std::{path::Path, time::Duration};
+use tower_revocation::{Grant, Id, store::AnyTransaction};
 
-use sqlx::{
-    Sqlite, SqlitePool, Transaction, query, query_as,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+use crate::{
+    database::{Database, execute_in},
+    fault::Failure,
+    passwords::Passwords,
 };
-use tower_revocation::{Grant, Id};
-
-use crate::{fault::Failure, passwords::Passwords};
 
 /// The group that may revoke others.
 pub const ADMIN: &str = "admin";
@@ -18,13 +15,10 @@ pub const ADMIN: &str = "admin";
 const SEED: [(&str, &str, &[&str]); 2] =
     [("alice", "wonderland", &[]), ("bob", "builder", &[ADMIN])];
 
-/// How long a statement waits for a connection, and for the write lock of somebody else.
-const WRITE_WAIT: Duration = Duration::from_secs(5);
-
 /// The table of users. A handle, cheap to clone.
 #[derive(Clone)]
 pub struct Users {
-    pool: SqlitePool,
+    database: Database,
     passwords: Passwords,
 }
 
@@ -44,47 +38,59 @@ impl User {
 }
 
 impl Users {
-    /// Opens the table in the database at `path`, which is there, and makes it if it is missing.
-    /// Several processes may do so at once.
-    pub async fn open(path: &Path, passwords: Passwords) -> Result<Self, Failure> {
-        let options = SqliteConnectOptions::new().filename(path).busy_timeout(WRITE_WAIT);
-        let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(WRITE_WAIT);
-        let pool = pool.connect_with(options).await?;
-        query(
+    /// Opens the table in the database, and makes it if it is missing. Several processes may do so
+    /// at once.
+    pub async fn open(database: Database, passwords: Passwords) -> Result<Self, Failure> {
+        // `groups` is a word of MySQL's. The collation makes it tell small letters from capitals.
+        let (name, lost_race) = match database {
+            Database::MySql(_) => {
+                ("VARCHAR(512) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "INSERT IGNORE")
+            }
+            Database::Sqlite(_) => ("TEXT", "INSERT OR IGNORE"),
+            Database::Postgres(_) => ("TEXT", "INSERT"),
+        };
+        let create = format!(
             "CREATE TABLE IF NOT EXISTS users (
-                 name          TEXT    PRIMARY KEY,
-                 password_hash TEXT    NOT NULL,
-                 groups        TEXT    NOT NULL, -- a JSON array
-                 suspended     INTEGER NOT NULL DEFAULT 0
-             ) STRICT",
-        )
-        .execute(&pool)
-        .await?;
-        let users = Self { pool, passwords };
+                 name          {name} PRIMARY KEY,
+                 password_hash VARCHAR(512) NOT NULL,
+                 user_groups   VARCHAR(4096) NOT NULL, -- a JSON array
+                 state         VARCHAR(16) NOT NULL -- active or suspended
+             )"
+        );
+        if let Err(failure) = database.execute(&create, &[]).await {
+            // PostgreSQL's `IF NOT EXISTS` does not see a table that is being made.
+            tracing::warn!(%failure, "another server makes the table of users");
+            database.execute(&create, &[]).await?;
+        }
+        let users = Self { database, passwords };
         for (name, password, groups) in SEED {
             // Hashing is slow: not at every start, and not under a lock.
             if users.find(name).await?.is_none() {
                 let hash = users.passwords.hash(password.to_owned()).await?;
-                query("INSERT OR IGNORE INTO users (name, password_hash, groups) VALUES (?, ?, ?)")
-                    .bind(name)
-                    .bind(hash)
-                    .bind(serde_json::to_string(groups)?)
-                    .execute(&users.pool)
-                    .await?;
+                let groups = serde_json::to_string(groups)?;
+                let or_nothing = match users.database {
+                    Database::Postgres(_) => "ON CONFLICT DO NOTHING",
+                    _ => "",
+                };
+                let insert = format!(
+                    "{lost_race} INTO users (name, password_hash, user_groups, state) \
+                     VALUES (?, ?, ?, 'active') {or_nothing}"
+                );
+                users.database.execute(&insert, &[name, &hash, &groups]).await?;
             }
         }
         Ok(users)
     }
 
     pub async fn find(&self, name: &str) -> Result<Option<User>, Failure> {
-        let row: Option<(String, String, String, bool)> =
-            query_as("SELECT name, password_hash, groups, suspended FROM users WHERE name = ?")
-                .bind(name)
-                .fetch_optional(&self.pool)
-                .await?;
-        let Some((name, password_hash, groups, suspended)) = row else { return Ok(None) };
+        let sql = "SELECT name, password_hash, user_groups, state FROM users WHERE name = ?";
+        let Some((name, password_hash, groups, state)) = self.database.find(sql, name).await?
+        else {
+            return Ok(None);
+        };
         let groups: Vec<String> = serde_json::from_str(&groups)?;
         let groups = groups.iter().map(|group| Id::new(group)).collect::<Result<_, _>>()?;
+        let suspended = state != "active";
         Ok(Some(User { id: Id::new(&name)?, password_hash, groups, suspended }))
     }
 
@@ -101,11 +107,8 @@ impl Users {
     }
 
     /// Begins a transaction that writes.
-    ///
-    /// It takes the write lock at once. One that takes it later, after it has read, fails if
-    /// somebody else has written in between, and no waiting cures that (`SQLITE_BUSY_SNAPSHOT`).
-    pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    pub async fn begin(&self) -> Result<AnyTransaction<'static>, Failure> {
+        self.database.begin().await
     }
 
     /// The hash of a password to be kept.
@@ -116,44 +119,34 @@ impl Users {
 
 /// Replaces the password of `user`, if it is still the one that was read.
 pub async fn set_password(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut AnyTransaction<'_>,
     user: &User,
     hash: &str,
 ) -> Result<bool, Failure> {
-    let done = query("UPDATE users SET password_hash = ? WHERE name = ? AND password_hash = ?")
-        .bind(hash)
-        .bind(user.id.as_str())
-        .bind(&user.password_hash)
-        .execute(&mut **transaction)
-        .await?;
-    Ok(done.rows_affected() > 0)
+    let sql = "UPDATE users SET password_hash = ? WHERE name = ? AND password_hash = ?";
+    let texts = [hash, user.id.as_str(), &user.password_hash];
+    Ok(execute_in(transaction, sql, &texts).await? > 0)
 }
 
 /// Replaces the groups of a user, if there is one of that name.
 pub async fn set_groups(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut AnyTransaction<'_>,
     name: &str,
     groups: &[Id],
 ) -> Result<bool, Failure> {
     let groups: Vec<&str> = groups.iter().map(Id::as_str).collect();
-    let done = query("UPDATE users SET groups = ? WHERE name = ?")
-        .bind(serde_json::to_string(&groups)?)
-        .bind(name)
-        .execute(&mut **transaction)
-        .await?;
-    Ok(done.rows_affected() > 0)
+    let groups = serde_json::to_string(&groups)?;
+    let sql = "UPDATE users SET user_groups = ? WHERE name = ?";
+    Ok(execute_in(transaction, sql, &[&groups, name]).await? > 0)
 }
 
 /// Suspends or reinstates a user, if there is one of that name.
 pub async fn set_suspended(
-    transaction: &mut Transaction<'_, Sqlite>,
+    transaction: &mut AnyTransaction<'_>,
     name: &str,
     suspended: bool,
 ) -> Result<bool, Failure> {
-    let done = query("UPDATE users SET suspended = ? WHERE name = ?")
-        .bind(suspended)
-        .bind(name)
-        .execute(&mut **transaction)
-        .await?;
-    Ok(done.rows_affected() > 0)
+    let state = if suspended { "suspended" } else { "active" };
+    let sql = "UPDATE users SET state = ? WHERE name = ?";
+    Ok(execute_in(transaction, sql, &[state, name]).await? > 0)
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     Audit, Changes, Entry, EpochStore, Judged, MAX_LISTED, Mint, MintFor, Minted, RequestId,
-    Requested, Revocation, Session, SessionFilter, StatementCounts, StoreId, Ticket, Watch,
+    Requested, Revocation, Session, SessionFilter, Source, StatementCounts, StoreId, Ticket, Watch,
     order::{SessionRow, Snapshot, Verdict, next_cut_off, verdict},
 };
 use crate::{
@@ -375,7 +375,7 @@ impl MemoryWatch {
                 head: state.newest,
                 clock: clock.now().wall,
                 floor: state.floor,
-                primary: true,
+                source: Source::Primary,
                 entries: told
                     .map(|(scope, row)| Entry {
                         scope: scope.clone(),

@@ -20,22 +20,40 @@
 //!
 //! The decisions are in `order.rs`, apart from any database.
 
+mod any;
 mod confirm;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod limits;
 mod memory;
 mod mint;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod order;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod revocation;
 mod session;
+#[cfg(feature = "_sql")]
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod statements;
+#[cfg(feature = "_sql")]
+mod tables;
 mod traits;
+#[cfg(feature = "_sql")]
+mod writer;
 
+pub use any::{AnyStore, AnyTransaction, AnyWatch};
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
 pub use mint::{Mint, MintFor, Minted, Ticket};
+#[cfg(feature = "mysql")]
+pub use mysql::{MySqlOptions, MySqlStore, MySqlWatch};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOptions, PostgresStore, PostgresWatch};
 pub use revocation::{Audit, Entry, RequestId, Requested, Revocation};
 pub use session::{Device, MAX_DEVICE_TEXT, Session, SessionFilter};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteWatch};
 pub use statements::StatementCounts;
-pub use traits::{Changes, EpochStore, Judged, MAX_LISTED, StoreId, Watch};
+pub use traits::{Changes, EpochStore, Judged, MAX_LISTED, Source, StoreId, Watch};

@@ -119,6 +119,11 @@ impl<S: EpochStore> Requested<S> {
         Self { store, id }
     }
 
+    /// Its name, for a store that asks another one.
+    pub(crate) fn into_id(self) -> RequestId {
+        self.id
+    }
+
     /// Seals the revocation after the caller's transaction has committed. Not before: it would
     /// wait for the lock that the caller holds, and fail.
     ///

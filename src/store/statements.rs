@@ -1,6 +1,6 @@
 //! How many statements went to the database, by the path that sent them.
 
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "_sql")]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Statements sent to the database so far.
@@ -16,7 +16,7 @@ pub struct StatementCounts {
 }
 
 /// The counters behind [`StatementCounts`]. Each counts on its own: Relaxed.
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "_sql")]
 #[derive(Debug, Default)]
 pub(super) struct Statements {
     request: AtomicU64,
@@ -25,7 +25,7 @@ pub(super) struct Statements {
 }
 
 /// Who sends a statement.
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "_sql")]
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Path {
     Request,
@@ -33,7 +33,7 @@ pub(super) enum Path {
     Session,
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "_sql")]
 impl Statements {
     pub(super) fn count(&self, path: Path) {
         match path {

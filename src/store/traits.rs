@@ -170,8 +170,22 @@ pub struct Changes {
     pub clock: Duration,
     /// What purged cut-offs leave behind: every token at or below it is revoked.
     pub floor: CutOff,
-    /// Whether a primary answered. A replica proves no freshness.
-    pub primary: bool,
+    /// Who answered, and so what it proves.
+    pub source: Source,
     /// The entries.
     pub entries: Vec<Entry>,
+}
+
+/// Who answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// The database itself: the answer holds all that had been committed before it was asked.
+    Primary,
+    /// A copy of it that follows from behind.
+    Replica {
+        /// By how much at most, by a heartbeat of the primary that has arrived there. `None` if
+        /// nothing tells: then the answer proves no freshness.
+        behind: Option<Duration>,
+    },
 }

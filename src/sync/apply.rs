@@ -4,7 +4,7 @@ use crate::{
     clock::Reading,
     cutoff::StoreTime,
     epochs::{Epochs, Synced},
-    store::{Changes, StoreId},
+    store::{Changes, Source, StoreId},
 };
 
 /// Up to where the copy has followed which database.
@@ -66,7 +66,12 @@ fn raise(epochs: &Epochs, changes: &Changes) {
 }
 
 fn record(epochs: &Epochs, changes: &Changes, asked_at: Reading) {
-    if changes.primary {
+    // What a replica says is as old as what it has of the primary.
+    let as_of = match changes.source {
+        Source::Primary => Some(asked_at),
+        Source::Replica { behind } => behind.and_then(|behind| asked_at.checked_sub(behind)),
+    };
+    if let Some(asked_at) = as_of {
         let answered_at = epochs.clock().now();
         let (store_clock, head) = (changes.clock, changes.head);
         epochs.synced(Synced { asked_at, answered_at, store_clock, head });

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     epochs::Epochs,
     error::{ConfigError, Error, ErrorKind},
-    store::{EpochStore, Watch},
+    store::{EpochStore, Source, Watch},
     telemetry,
 };
 
@@ -170,7 +170,7 @@ impl<S: EpochStore> Follower<S> {
         let mut asked_at = self.epochs.clock().now();
         let mut changes = within(limit, watch.load()).await?;
         let known = self.epochs.newest();
-        if changes.primary && changes.head < known {
+        if changes.source == Source::Primary && changes.head < known {
             // Restored from a backup. Our cut-offs stay; the store must mint above them, or
             // whoever logs in now would be refused by what it has forgotten.
             telemetry::store_went_back(changes.head, known);

@@ -3,7 +3,10 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::fleet::{Pair, Server, claims};
+use crate::{
+    common::place::Place,
+    fleet::{Pair, Server, claims},
+};
 
 const OK: StatusCode = StatusCode::OK;
 const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
@@ -13,7 +16,7 @@ const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
 
 #[tokio::test]
 async fn c07_a_password_change_revokes_every_token_and_the_caller_stays() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let (one, other) = (Server::start(data.path()).await, Server::start(data.path()).await);
     let (phone, laptop) = (one.alice_on("phone").await, other.alice_on("laptop").await);
     let wrong = json!({ "old": "guess", "new": "looking glass" });
@@ -40,7 +43,7 @@ async fn c07_a_password_change_revokes_every_token_and_the_caller_stays() {
 
 #[tokio::test]
 async fn c23_a_changed_role_reaches_tokens_by_a_refresh() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let (one, other) = (Server::start(data.path()).await, Server::start(data.path()).await);
     let (alice, bob) = (one.alice_on("phone").await, one.bob_on("office").await);
     let online =
@@ -68,7 +71,7 @@ async fn c23_a_changed_role_reaches_tokens_by_a_refresh() {
 
 #[tokio::test]
 async fn c26_the_client_is_told_to_refresh_or_to_log_in_and_of_a_suspended_account() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let server = Server::start(data.path()).await;
     let bob = server.bob_on("office").await;
     let mut alice = server.alice_on("phone").await;
@@ -98,7 +101,7 @@ async fn c26_the_client_is_told_to_refresh_or_to_log_in_and_of_a_suspended_accou
 
 #[tokio::test]
 async fn c30_a_suspended_user_is_refused_at_refresh_until_reinstated() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let (one, other) = (Server::start(data.path()).await, Server::start(data.path()).await);
     let (alice, bob) = (one.alice_on("phone").await, one.bob_on("office").await);
     let order = async |server: &Server, order: &str, caller: &Pair| {

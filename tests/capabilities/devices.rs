@@ -15,7 +15,7 @@ use axum::{
 use reqwest::Client;
 use serde_json::{Value, json};
 use tower_revocation::{
-    Id, Issuer, RevocationLayer, SqliteStore, Verified,
+    AnyStore, Id, Issuer, RevocationLayer, Verified,
     lifetimes::Lifetimes,
     routes::TokenEndpoint,
     session::{Reuse, TokenPair},
@@ -23,8 +23,8 @@ use tower_revocation::{
 };
 
 use crate::{
+    common::instance::{Instance, grant},
     fleet::Pair,
-    instance::{Instance, grant},
     service::Service,
 };
 
@@ -120,7 +120,7 @@ impl Devices {
     }
 }
 
-type App = State<Issuer<SqliteStore>>;
+type App = State<Issuer<AnyStore>>;
 
 async fn login(State(issuer): App, UrlPath(user): UrlPath<String>) -> Json<TokenPair> {
     let ticket = issuer.ticket().await.unwrap();

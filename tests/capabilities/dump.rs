@@ -5,35 +5,55 @@ use std::{collections::HashSet, fs};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::{
-    Connection, Row, SqliteConnection, TypeInfo, ValueRef, query, query_scalar,
-    sqlite::SqliteConnectOptions,
+
+use crate::{
+    common::place::{Place, PlainSql},
+    fleet::{Server, claims},
 };
 
-use crate::fleet::{Server, claims};
-
 /// Every value in every table, as text.
-async fn dumped(database: &mut SqliteConnection) -> HashSet<String> {
-    let tables: Vec<String> = query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        .fetch_all(&mut *database)
-        .await
-        .unwrap();
+async fn dumped(database: &mut PlainSql) -> HashSet<String> {
+    let tables = match database {
+        PlainSql::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table'",
+        PlainSql::Postgres(_) => {
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'"
+        }
+        PlainSql::MySql(_) => {
+            "SELECT CONVERT(table_name USING utf8mb4) FROM information_schema.tables \
+             WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
+        }
+    };
+    let tables = database.texts(tables).await;
     let mut values = HashSet::new();
     for table in &tables {
-        let sql = sqlx::AssertSqlSafe(format!("SELECT * FROM \"{table}\""));
-        for row in query(sql).fetch_all(&mut *database).await.unwrap() {
-            for index in 0..row.columns().len() {
-                let raw = row.try_get_raw(index).unwrap();
-                let kind = raw.type_info().name().to_owned();
-                let value = match (raw.is_null(), &*kind) {
-                    (true, _) => continue,
-                    (_, "TEXT") => row.get::<String, _>(index),
-                    (_, "BLOB") => URL_SAFE_NO_PAD.encode(row.get::<Vec<u8>, _>(index)),
-                    (_, "REAL") => row.get::<f64, _>(index).to_string(),
-                    _ => row.get_unchecked::<i64, _>(index).to_string(),
-                };
-                values.insert(value);
-            }
+        let columns = match database {
+            PlainSql::Sqlite(_) => format!("SELECT name FROM pragma_table_info('{table}')"),
+            PlainSql::Postgres(_) => format!(
+                "SELECT column_name::text FROM information_schema.columns \
+                 WHERE table_name = '{table}'"
+            ),
+            PlainSql::MySql(_) => format!(
+                "SELECT CONVERT(column_name USING utf8mb4) FROM information_schema.columns \
+                 WHERE table_schema = DATABASE() AND table_name = '{table}'"
+            ),
+        };
+        for column in database.texts(&columns).await {
+            // Bytes that are no text, of checksums for instance, in hexadecimal.
+            let texts = match database {
+                PlainSql::Sqlite(_) => format!(
+                    "SELECT iif(typeof(\"{column}\") = 'blob', hex(\"{column}\"), \
+                            CAST(\"{column}\" AS TEXT)) \
+                     FROM \"{table}\" WHERE \"{column}\" IS NOT NULL"
+                ),
+                PlainSql::Postgres(_) => format!(
+                    "SELECT \"{column}\"::text FROM \"{table}\" WHERE \"{column}\" IS NOT NULL"
+                ),
+                PlainSql::MySql(_) => format!(
+                    "SELECT coalesce(CONVERT(`{column}` USING utf8mb4), HEX(`{column}`)) \
+                     FROM `{table}` WHERE `{column}` IS NOT NULL"
+                ),
+            };
+            values.extend(database.texts(&texts).await);
         }
     }
     assert!(tables.len() >= 6, "{tables:?}");
@@ -42,20 +62,23 @@ async fn dumped(database: &mut SqliteConnection) -> HashSet<String> {
 
 #[tokio::test]
 async fn c12_a_dump_of_the_database_lets_nobody_mint_or_replay_anything() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let server = Server::start(data.path()).await;
     let (first, bob) = (server.alice_on("phone").await, server.bob_on("office").await);
     let second = server.renewed(&first.refresh).await;
     server.revoke(&bob.access, "group", "nobody", "login").await;
 
-    let options = SqliteConnectOptions::new().filename(data.path().join("server.db"));
-    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
+    let mut database = PlainSql::connect(data.path(), "server.db").await;
     let values = dumped(&mut database).await;
     // The dump is of the right database, and no token, nor a signature of one, is in its files.
     assert!(values.contains(&first.sid()) && values.contains("alice"), "{values:?}");
     let mut bytes = Vec::new();
     for file in ["server.db", "server.db-wal"] {
         bytes.extend(fs::read(data.path().join(file)).unwrap_or_default());
+    }
+    if !matches!(database, PlainSql::Sqlite(_)) {
+        // The files are the server's.
+        bytes.extend(values.iter().flat_map(|value| value.bytes().chain([b'\n'])));
     }
     let text = String::from_utf8_lossy(&bytes);
     assert!(text.contains(&first.sid()));

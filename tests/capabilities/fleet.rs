@@ -1,38 +1,19 @@
 //! Servers in processes of their own: the demonstration server, started as a user starts it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::LazyLock,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
+
+use crate::{common::place, program::Program};
 
 /// A running server, killed when dropped.
 pub(crate) struct Server {
     base: String,
     client: Client,
-    _process: Child,
+    _program: Program,
 }
-
-/// The example's program, built by the same cargo with the same flags as this test.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let built = std::process::Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--example", "server"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(built.is_ok_and(|status| status.success()), "the server does not build");
-    // target/debug/deps/capabilities-… -> target/debug/examples/server
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples/server")
-});
 
 impl Server {
     /// Starts a server on the database and the keys in `data`, and waits until it is ready.
@@ -41,25 +22,13 @@ impl Server {
     }
 
     pub(crate) async fn start_with(data: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut process = Command::new(&*PROGRAM)
-            .env("DATA_DIR", data)
-            .env("PORT", "0")
-            .envs(settings.iter().copied())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let base = loop {
-            let line = lines.next_line().await.unwrap().expect("the server ended");
-            if let Some(base) = line.strip_prefix("listening on ") {
-                break base.to_owned();
-            }
-        };
-        // It goes on writing, and must not block on a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let url = place::url(data).map(|url| ("DATABASE_URL".to_owned(), url));
+        let own = [("DATA_DIR", data.to_str().unwrap())].map(owned);
+        let all = own.into_iter().chain(url).chain(settings.iter().copied().map(owned));
+        let program = Program::start(all).await;
         let client = Client::builder().user_agent("capabilities").build().unwrap();
-        let server = Self { base, client, _process: process };
+        let server = Self { base: program.base.clone(), client, _program: program };
         server.until("/readyz", "", StatusCode::OK).await;
         server
     }

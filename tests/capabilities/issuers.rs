@@ -5,14 +5,17 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tower_revocation::{
-    Algorithm, Demand, EpochStore, Epochs, Follower, Revocation, Scope, SqliteStore, Verifier,
+    Algorithm, Demand, EpochStore, Epochs, Follower, Revocation, Scope, Verifier,
     clock::Clock,
     error::ConfigError,
     lifetimes::Lifetimes,
     token::{IssuerRules, KeySet, TypPolicy, VerifyingKey},
 };
 
-use crate::service::Service;
+use crate::{
+    common::place::{self, Place},
+    service::Service,
+};
 
 /// A foreign issuer: it signs with a secret of its own, and knows nothing of store time.
 struct Foreign {
@@ -49,12 +52,9 @@ const TWO: Foreign = Foreign { name: "https://two.test", secret: [2; 32] };
 
 #[tokio::test]
 async fn c49_several_issuers_in_one_layer_each_with_its_own_keys_and_rules() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let (clock, hand) = Clock::manual(Duration::from_secs(NOW));
-    let options = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(data.path().join("test.db"))
-        .create_if_missing(true);
-    let store = SqliteStore::connect(options, clock.clone()).await.unwrap();
+    let store = place::store(data.path(), "test.db", clock.clone()).await;
     let epochs = Epochs::builder().clock(clock).build().unwrap();
     let _sync = Follower::new(store.clone(), epochs.clone()).start().unwrap();
     epochs.ready().await;

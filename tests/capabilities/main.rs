@@ -4,12 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../common/instance.rs"]
-mod instance;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/program.rs"]
+mod program;
 
 mod accounts;
 mod devices;
 mod dump;
+mod elsewhere;
 mod fleet;
 mod freshness;
 mod issuers;

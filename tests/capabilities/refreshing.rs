@@ -3,13 +3,15 @@
 use std::{collections::HashSet, time::Duration};
 
 use axum::http::StatusCode;
-use sqlx::{Connection, SqliteConnection, query, query_scalar, sqlite::SqliteConnectOptions};
 use tower_revocation::{EpochStore, lifetimes::Lifetimes};
 
 use crate::{
+    common::{
+        instance::START,
+        place::{Place, PlainSql},
+    },
     devices::Devices,
     fleet::{Pair, Server, claims},
-    instance::START,
 };
 
 const OK: StatusCode = StatusCode::OK;
@@ -24,23 +26,36 @@ fn limits() -> (Duration, Duration) {
 
 #[tokio::test]
 async fn c08_orphaned_sessions_are_purged_in_small_batches_and_each_refresh_moves_the_deadline() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let devices = Devices::start(data.path()).await;
     let (idle, _) = limits();
     let mut used = devices.login("alice").await;
     let orphan = devices.login("alice").await;
-    let options = SqliteConnectOptions::new().filename(data.path().join("test.db"));
-    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
-    query(
-        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 100000) \
-         INSERT INTO revocation_sessions \
-             (id, user, groups, began, refreshed_at, last_stamp, counter, void_below, spent) \
-         SELECT 'orphan ' || n, 'alice', '[]', began, refreshed_at, last_stamp, 0, 0, '[]' \
-         FROM n CROSS JOIN (SELECT * FROM revocation_sessions LIMIT 1)",
-    )
-    .execute(&mut database)
-    .await
-    .unwrap();
+    let mut database = PlainSql::connect(data.path(), "test.db").await;
+    database
+        .run([
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 100000) \
+             INSERT INTO revocation_sessions \
+                 (id, user, groups, began, refreshed_at, last_stamp, counter, void_below, spent) \
+             SELECT 'orphan ' || n, 'alice', '[]', began, refreshed_at, last_stamp, 0, 0, '[]' \
+             FROM n CROSS JOIN (SELECT * FROM revocation_sessions LIMIT 1)",
+            "INSERT INTO revocation_sessions \
+                 (id, user_id, groups, began, refreshed_at, last_stamp, counter, void_below, spent) \
+             SELECT 'orphan ' || n, 'alice', '{}', began, refreshed_at, last_stamp, 0, 0, '{}' \
+             FROM generate_series(1, 100000) AS n \
+             CROSS JOIN (SELECT * FROM revocation_sessions LIMIT 1) AS one",
+            "INSERT INTO revocation_sessions \
+                 (id, user_id, in_groups, began, refreshed_at, last_stamp, counter, void_below, \
+                  spent) \
+             WITH RECURSIVE digit(d) AS (SELECT 0 UNION ALL SELECT d + 1 FROM digit WHERE d < 9) \
+             SELECT concat('orphan ', a.d, b.d, c.d, e.d, f.d), 'alice', '[]', began, \
+                    refreshed_at, last_stamp, 0, 0, '[]' \
+             FROM digit AS a, digit AS b, digit AS c, digit AS e, digit AS f, \
+                  (SELECT * FROM revocation_sessions LIMIT 1) AS one",
+        ])
+        .await;
+    let count =
+        format!("SELECT count(*) FROM revocation_sessions WHERE {} = 'alice'", database.user());
     devices.pass(idle - SECOND);
     used = devices.renewed(&used.refresh).await;
     devices.pass(SECOND);
@@ -54,10 +69,7 @@ async fn c08_orphaned_sessions_are_purged_in_small_batches_and_each_refresh_move
     let mut seen = HashSet::new();
     let mut left: i64 = 100_002;
     while left > 1 {
-        left = query_scalar("SELECT count(*) FROM revocation_sessions WHERE user = 'alice'")
-            .fetch_one(&mut database)
-            .await
-            .unwrap();
+        left = database.numbers(&count).await[0];
         seen.insert(left);
         devices.login("bob").await;
     }
@@ -72,7 +84,7 @@ async fn c08_orphaned_sessions_are_purged_in_small_batches_and_each_refresh_move
 
 #[tokio::test]
 async fn c09_the_life_of_a_session_and_of_its_refresh_token_is_one_setting() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let idle = Duration::from_secs(1_000);
     let lifetimes = Lifetimes::default().with_idle(idle).unwrap();
     let devices = Devices::start_with(data.path(), lifetimes).await;
@@ -89,7 +101,7 @@ async fn c09_the_life_of_a_session_and_of_its_refresh_token_is_one_setting() {
 
 #[tokio::test]
 async fn c11_a_refresh_replaces_exactly_the_token_presented() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let devices = Devices::start(data.path()).await;
     let mut pairs = Vec::new();
     for _ in 0..3 {
@@ -109,7 +121,7 @@ async fn c11_a_refresh_replaces_exactly_the_token_presented() {
 
 #[tokio::test]
 async fn c15_who_is_online_is_told_by_the_last_refresh() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let devices = Devices::start(data.path()).await;
     let access = Lifetimes::default().access();
     let early = devices.login("alice").await;
@@ -126,7 +138,7 @@ async fn c15_who_is_online_is_told_by_the_last_refresh() {
 
 #[tokio::test]
 async fn c16_the_idle_limit_is_the_refresh_tokens_life_and_each_refresh_extends_it() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let devices = Devices::start(data.path()).await;
     let (idle, _) = limits();
     let mut pair = devices.login("alice").await;
@@ -141,7 +153,7 @@ async fn c16_the_idle_limit_is_the_refresh_tokens_life_and_each_refresh_extends_
 
 #[tokio::test]
 async fn c17_a_client_may_refresh_before_expiry() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let devices = Devices::start(data.path()).await;
     let first = devices.login("alice").await;
     let second = devices.renewed(&first.refresh).await;
@@ -153,7 +165,7 @@ async fn c17_a_client_may_refresh_before_expiry() {
 
 #[tokio::test]
 async fn c18_a_spent_refresh_token_ends_its_session_and_its_access_tokens_and_is_told() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let devices = Devices::start(data.path()).await;
     let (stolen, other) = (devices.login("alice").await, devices.login("alice").await);
     let second = devices.renewed(&stolen.refresh).await;
@@ -180,7 +192,7 @@ async fn c18_a_spent_refresh_token_ends_its_session_and_its_access_tokens_and_is
 
 #[tokio::test]
 async fn c24_access_lifetimes_are_short_and_jittered_downward() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let server = Server::start_with(data.path(), &[("ACCESS_TTL", "600")]).await;
     let mut pair = server.alice_on("phone").await;
     let mut lives = HashSet::new();
@@ -198,7 +210,7 @@ async fn c24_access_lifetimes_are_short_and_jittered_downward() {
 
 #[tokio::test]
 async fn c24_what_a_stolen_refresh_token_harvested_dies_with_the_session() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let devices = Devices::start(data.path()).await;
     let mut thief = devices.login("alice").await;
     let mut harvest: Vec<Pair> = Vec::new();
@@ -218,7 +230,7 @@ async fn c24_what_a_stolen_refresh_token_harvested_dies_with_the_session() {
 
 #[tokio::test]
 async fn c41_the_first_logins_time_is_kept_through_refreshes() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let devices = Devices::start(data.path()).await;
     let mut pair = devices.login("alice").await;
     for refreshes in 1..5_u64 {
@@ -233,7 +245,7 @@ async fn c41_the_first_logins_time_is_kept_through_refreshes() {
 
 #[tokio::test]
 async fn c44_idle_and_absolute_limits_are_two_settings() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let devices = Devices::start(data.path()).await;
     assert_eq!(limits(), (5 * DAY, 60 * DAY));
     let (mut used, paused) = (devices.login("alice").await, devices.login("alice").await);
@@ -259,7 +271,7 @@ async fn c44_each_limit_alone_bounds_the_access_tokens_too() {
         (3, [("MAX_TTL", "9"), ("IDLE_TTL", "3.5")]),
         (1, [("MAX_TTL", "0.5"), ("ACCESS_TTL", "0.2")]),
     ] {
-        let data = tempfile::tempdir().unwrap();
+        let data = Place::new().await;
         let server = Server::start_with(data.path(), &settings).await;
         let pair = server.alice_on("phone").await;
         assert_eq!(pair.expires_in, limit, "{settings:?}");

@@ -4,21 +4,23 @@ use std::collections::HashSet;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::{Connection, SqliteConnection, query_as, sqlite::SqliteConnectOptions};
 
-use crate::fleet::{Pair, Server, claims};
+use crate::{
+    common::place::{Place, PlainSql},
+    fleet::{Pair, Server, claims},
+};
 
 const OK: StatusCode = StatusCode::OK;
 const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
 const NO_CONTENT: StatusCode = StatusCode::NO_CONTENT;
 
-async fn fleet(data: &tempfile::TempDir) -> [Server; 2] {
+async fn fleet(data: &Place) -> [Server; 2] {
     [Server::start(data.path()).await, Server::start(data.path()).await]
 }
 
 #[tokio::test]
 async fn c01_login_keeps_other_sessions() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let [one, other] = fleet(&data).await;
     let mut devices = Vec::new();
     for label in ["phone", "laptop", "tablet"] {
@@ -36,7 +38,7 @@ async fn c01_login_keeps_other_sessions() {
 
 #[tokio::test]
 async fn c02_another_devices_session_is_ended_at_once() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let [one, other] = fleet(&data).await;
     let (phone, laptop) = (one.alice_on("phone").await, one.alice_on("laptop").await);
     assert_eq!(other.me(&phone.access).await, OK);
@@ -54,7 +56,7 @@ async fn c02_another_devices_session_is_ended_at_once() {
 
 #[tokio::test]
 async fn c04_all_others_are_logged_out_and_the_caller_stays() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let [one, other] = fleet(&data).await;
     let (older, me, newer) =
         (one.alice_on("older").await, one.alice_on("me").await, other.alice_on("newer").await);
@@ -78,7 +80,7 @@ async fn c04_all_others_are_logged_out_and_the_caller_stays() {
 
 #[tokio::test]
 async fn c05_a_user_logs_out_everywhere() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let [one, other] = fleet(&data).await;
     let devices = [one.alice_on("phone").await, other.alice_on("laptop").await];
     let bob = one.bob_on("bob").await;
@@ -95,7 +97,7 @@ async fn c05_a_user_logs_out_everywhere() {
 
 #[tokio::test]
 async fn c06_a_logout_ends_the_presented_tokens_session_only() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let [one, other] = fleet(&data).await;
     let (phone, laptop) = (one.alice_on("phone").await, one.alice_on("laptop").await);
     let newer = one.renewed(&phone.refresh).await;
@@ -111,7 +113,7 @@ async fn c06_a_logout_ends_the_presented_tokens_session_only() {
 
 #[tokio::test]
 async fn c10_refresh_tokens_live_in_rows_of_their_own_many_per_user() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let server = Server::start(data.path()).await;
     let mut devices = vec![server.alice_on("one").await, server.alice_on("two").await];
     devices.push(server.alice_on("three").await);
@@ -120,21 +122,16 @@ async fn c10_refresh_tokens_live_in_rows_of_their_own_many_per_user() {
         devices[1] = server.renewed(&devices[1].refresh).await;
     }
     // A row per family: its refresh tokens differ by a counter.
-    let options = SqliteConnectOptions::new().filename(data.path().join("server.db"));
-    let mut database = SqliteConnection::connect_with(&options).await.unwrap();
-    let rows: Vec<(String, i64)> = query_as(
-        "SELECT label, counter FROM revocation_sessions WHERE user = 'alice' ORDER BY began",
-    )
-    .fetch_all(&mut database)
-    .await
-    .unwrap();
-    let row = |label: &str, counter| (label.to_owned(), counter);
-    assert_eq!(rows, [row("one", 0), row("two", 3), row("three", 0)]);
+    let mut database = PlainSql::connect(data.path(), "server.db").await;
+    let of_alice =
+        format!("FROM revocation_sessions WHERE {} = 'alice' ORDER BY began", database.user());
+    assert_eq!(database.texts(&format!("SELECT label {of_alice}")).await, ["one", "two", "three"]);
+    assert_eq!(database.numbers(&format!("SELECT counter {of_alice}")).await, [0, 3, 0]);
 }
 
 #[tokio::test]
 async fn c13_each_session_tells_what_is_needed_to_choose_which_to_end() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let server = Server::start(data.path()).await;
     let (phone, laptop) = (server.alice_on("Zoë's phone").await, server.alice_on("").await);
     server.renewed(&phone.refresh).await;
@@ -166,7 +163,7 @@ async fn c13_each_session_tells_what_is_needed_to_choose_which_to_end() {
 
 #[tokio::test]
 async fn c14_a_device_that_never_logged_out_and_its_new_login_coexist() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let server = Server::start(data.path()).await;
     let forgotten = server.alice_on("phone").await;
     let line = "tower_revocation_store_statements_total{path=\"session\"}";
@@ -187,7 +184,7 @@ async fn c14_a_device_that_never_logged_out_and_its_new_login_coexist() {
 
 #[tokio::test]
 async fn c22_one_some_or_all_of_a_users_sessions_are_ended() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let [one, other] = fleet(&data).await;
     let mut devices = Vec::new();
     for label in ["lost phone", "laptop", "tablet", "desktop"] {
@@ -210,7 +207,7 @@ async fn c22_one_some_or_all_of_a_users_sessions_are_ended() {
 
 #[tokio::test]
 async fn c31_session_and_device_are_visible_to_handlers() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let server = Server::start(data.path()).await;
     let (phone, laptop) = (server.alice_on("phone").await, server.alice_on("laptop").await);
     for (pair, label) in [(&phone, "phone"), (&laptop, "laptop")] {
@@ -229,7 +226,7 @@ async fn c31_session_and_device_are_visible_to_handlers() {
 
 #[tokio::test]
 async fn c34_an_administrator_lists_any_users_sessions_and_ends_one() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let [one, other] = fleet(&data).await;
     let (phone, laptop) = (one.alice_on("phone").await, one.alice_on("laptop").await);
     let bob = other.bob_on("office").await;
@@ -251,7 +248,7 @@ async fn c34_an_administrator_lists_any_users_sessions_and_ends_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c56_thirty_two_tabs_that_refresh_at_once_get_equal_successors() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let [one, other] = fleet(&data).await;
     let alice = one.alice_on("browser").await;
     let tabs = (0..32).map(|tab| {
@@ -270,7 +267,7 @@ async fn c56_thirty_two_tabs_that_refresh_at_once_get_equal_successors() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c04_of_two_devices_that_log_all_others_out_at_once_one_stays() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let [one, other] = fleet(&data).await;
     for _ in 0..5 {
         let (phone, laptop) = (one.alice_on("phone").await, other.alice_on("laptop").await);

@@ -2,10 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use sqlx::sqlite::SqliteConnectOptions;
 use tower_revocation::{
-    Algorithm, Demand, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing, NoClaims,
-    Rejection, Revocation, Scope, SqliteStore, SyncHandle, Verified, Verifier,
+    Algorithm, AnyStore, Demand, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing,
+    NoClaims, Rejection, Revocation, Scope, SyncHandle, Verified, Verifier,
     clock::{Clock, ManualClock},
     cutoff::Receipt,
     error::Error,
@@ -13,13 +12,15 @@ use tower_revocation::{
     session::{AccessToken, IssuerBuilder},
 };
 
+use super::place;
+
 /// When the manual clocks start.
 pub(crate) const START: Duration = Duration::from_secs(1_800_000_000);
 
 pub(crate) struct Instance {
-    pub(crate) store: SqliteStore,
+    pub(crate) store: AnyStore,
     pub(crate) epochs: Epochs,
-    pub(crate) issuer: Issuer<SqliteStore>,
+    pub(crate) issuer: Issuer<AnyStore>,
     pub(crate) verifier: Verifier,
     /// Dropping it makes the instance go stale.
     #[allow(dead_code, reason = "kept alive in some of the tests, dropped in others")]
@@ -37,12 +38,27 @@ impl Instance {
     pub(crate) async fn start_with(
         data: &Path,
         lifetimes: Lifetimes,
-        settings: impl FnOnce(IssuerBuilder<SqliteStore>) -> IssuerBuilder<SqliteStore>,
+        settings: impl FnOnce(IssuerBuilder<AnyStore>) -> IssuerBuilder<AnyStore>,
     ) -> Self {
         let (clock, hand) = Clock::manual(START);
-        let options =
-            SqliteConnectOptions::new().filename(data.join("test.db")).create_if_missing(true);
-        let store = SqliteStore::connect(options, clock.clone()).await.unwrap();
+        let store = place::store(data, "test.db", clock.clone()).await;
+        Self::start_on(store, data, (clock, hand), lifetimes, settings).await
+    }
+
+    /// The same, with the database at `url`.
+    pub(crate) async fn start_at(data: &Path, url: &str) -> Self {
+        let (clock, hand) = Clock::manual(START);
+        let store = place::store_at(url, clock.clone()).await;
+        Self::start_on(store, data, (clock, hand), Lifetimes::default(), |issuer| issuer).await
+    }
+
+    async fn start_on(
+        store: AnyStore,
+        data: &Path,
+        (clock, hand): (Clock, ManualClock),
+        lifetimes: Lifetimes,
+        settings: impl FnOnce(IssuerBuilder<AnyStore>) -> IssuerBuilder<AnyStore>,
+    ) -> Self {
         let epochs = Epochs::builder().lifetimes(lifetimes).clock(clock.clone()).build().unwrap();
         let sync = Follower::new(store.clone(), epochs.clone()).start().unwrap();
         let keys = KeyRing::open_with(data.join("keys"), Algorithm::EdDSA, clock).unwrap();

@@ -12,7 +12,7 @@ use tower_revocation::{
 };
 
 use crate::{
-    instance::{Instance, START},
+    common::instance::{Instance, START},
     part,
 };
 

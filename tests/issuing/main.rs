@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../common/instance.rs"]
-mod instance;
+#[path = "../common/mod.rs"]
+mod common;
 
 mod keys;
 mod refreshing;

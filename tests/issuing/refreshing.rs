@@ -19,7 +19,7 @@ use tower_revocation::{
 };
 
 use crate::{
-    instance::{Instance, START, grant},
+    common::instance::{Instance, START, grant},
     part,
 };
 

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -26,8 +27,12 @@ use tower_revocation::{
 };
 
 use crate::{
-    instance::{Instance, START},
+    common::{
+        instance::{Instance, START},
+        place::{self, Place},
+    },
     statements,
+    wire::Wire,
 };
 
 fn alice() -> Scope {
@@ -86,7 +91,7 @@ proptest! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn l2_only_an_audited_clear_lowers_a_cut_off() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let instance = Instance::start(data.path()).await;
     let receipt = instance.revoke(alice(), Demand::Login).await;
     instance.epochs.wait_for(&receipt).await;
@@ -108,7 +113,7 @@ async fn l2_only_an_audited_clear_lowers_a_cut_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn l3_a_store_that_hangs_lets_no_revoked_token_through_after_max_staleness() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let mut instance = Instance::start(data.path()).await;
     let token = instance.login("alice", &[]).await.unwrap();
     let (service, seen) = counting(&instance);
@@ -130,7 +135,7 @@ async fn l3_a_store_that_hangs_lets_no_revoked_token_through_after_max_staleness
 
 #[tokio::test(flavor = "multi_thread")]
 async fn l3_a_revocation_reaches_another_instance_by_itself() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let (one, other) = (Instance::start(data.path()).await, Instance::start(data.path()).await);
     let token = one.login("alice", &[]).await.unwrap();
     assert!(other.check(token.as_str()).is_ok());
@@ -143,7 +148,7 @@ async fn l3_a_revocation_reaches_another_instance_by_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn l4_a_token_minted_in_the_microsecond_of_a_revocation_is_accepted_everywhere() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let (one, other) = (Instance::start(data.path()).await, Instance::start(data.path()).await);
     for _ in 0..50 {
         // The manual clocks stand still: all of this happens in one microsecond.
@@ -157,7 +162,7 @@ async fn l4_a_token_minted_in_the_microsecond_of_a_revocation_is_accepted_everyw
 
 #[tokio::test(flavor = "multi_thread")]
 async fn l4_a_login_is_accepted_however_far_the_stores_clock_steps() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let instance = Instance::start(data.path()).await;
     let hour = Duration::from_secs(3_600);
     for wall in [START - hour, START + hour * 24, START, START - hour * 24 * 365] {
@@ -183,7 +188,7 @@ async fn l4_a_login_is_accepted_however_far_the_stores_clock_steps() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn l5_an_unrevoked_token_is_never_refused_as_revoked() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let mut instance = Instance::start(data.path()).await;
     let token = instance.login("alice", &["staff"]).await.unwrap();
     let mut last = None;
@@ -213,7 +218,7 @@ async fn l5_an_unrevoked_token_is_never_refused_as_revoked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn l6_a_purged_cut_off_revives_no_token_whatever_the_clock_did() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let instance = Instance::start(data.path()).await;
     let token = instance.login("alice", &[]).await.unwrap();
     instance.revoke(alice(), Demand::Login).await;
@@ -234,7 +239,7 @@ async fn l6_a_purged_cut_off_revives_no_token_whatever_the_clock_did() {
 
 #[tokio::test]
 async fn l7_nothing_is_accepted_before_a_full_load() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let instance = Instance::start(data.path()).await;
     let token = instance.login("alice", &[]).await.unwrap();
     let (clock, _) = Clock::manual(START);
@@ -262,20 +267,19 @@ async fn l7_nothing_is_accepted_before_a_full_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn l8_a_hundred_thousand_trusted_requests_send_no_statement() {
     statements::count_from_now_on();
-    let data = tempfile::tempdir().unwrap();
-    let mut instance = Instance::start(data.path()).await;
+    let data = Place::new().await;
+    let (mut instance, counter) = counted(data.path()).await;
     let token = instance.login("alice", &["staff"]).await.unwrap();
     // A revocation above the token's stamp: it is looked up, not waved through.
     let receipt = instance.revoke(Scope::user("bob").unwrap(), Demand::Login).await;
     instance.epochs.wait_for(&receipt).await;
     // The sync has its own statements; it stops, and the manual clock keeps the copy fresh.
     instance.sync = None;
-    let file = data.path().join("test.db");
     let settled = async {
-        let mut before = statements::begun(&file);
+        let mut before = counter.count();
         loop {
             tokio::time::sleep(Duration::from_millis(200)).await;
-            let now = statements::begun(&file);
+            let now = counter.count();
             if now == before {
                 return now;
             }
@@ -291,12 +295,43 @@ async fn l8_a_hundred_thousand_trusted_requests_send_no_statement() {
         assert!(ready.call(request(token.as_str())).await.unwrap().status().is_success());
     }
     assert_eq!(seen.load(Ordering::Relaxed), 100_000);
-    assert_eq!(statements::begun(&file) - before, 0);
+    assert_eq!(counter.count() - before, 0);
     assert_eq!(instance.store.statements().request, 0);
 
     // And the counter still counts.
     instance.login("alice", &[]).await.unwrap();
-    assert!(statements::begun(&file) > before);
+    assert!(counter.count() > before);
+}
+
+/// What arrives at the database, counted there or on the way.
+enum Counter {
+    /// Statements, in SQLite.
+    Statements(PathBuf),
+    /// Bytes, on the way to a server.
+    Bytes(Wire),
+}
+
+impl Counter {
+    fn count(&self) -> u64 {
+        match self {
+            Self::Statements(file) => statements::begun(file),
+            Self::Bytes(wire) => wire.sent(),
+        }
+    }
+}
+
+/// An instance, and what it asks of the database.
+async fn counted(data: &Path) -> (Instance, Counter) {
+    match place::url(data) {
+        Some(url) => {
+            let wire = Wire::to(&url).await;
+            (Instance::start_at(data, &wire.url).await, Counter::Bytes(wire))
+        }
+        None => {
+            let instance = Instance::start(data).await;
+            (instance, Counter::Statements(data.join("test.db")))
+        }
+    }
 }
 
 // ---- beside the laws: what a refresh costs ----
@@ -342,7 +377,7 @@ async fn a_refresh_is_one_statement_and_so_is_its_replay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn l9_a_refused_request_has_a_reason_and_never_reaches_the_service() {
-    let data = tempfile::tempdir().unwrap();
+    let data = Place::new().await;
     let instance = Instance::start(data.path()).await;
     let token = instance.login("alice", &[]).await.unwrap();
     let receipt = instance.revoke(alice(), Demand::Refresh).await;

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../common/instance.rs"]
-mod instance;
+#[path = "../common/mod.rs"]
+mod common;
 mod laws;
 mod processes;
 mod stale;
 mod statements;
+mod wire;

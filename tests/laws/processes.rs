@@ -14,7 +14,10 @@ use tower_revocation::{
     error::ErrorKind,
 };
 
-use crate::instance::{Instance, START};
+use crate::common::{
+    instance::{Instance, START},
+    place::Place,
+};
 
 const ROUNDS: usize = 10_000;
 
@@ -138,13 +141,8 @@ struct Round {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l3_l4_ten_thousand_interleavings_over_two_processes_are_all_right() {
-    // Where there is a file system in memory, forty thousand durable commits take seconds.
-    let memory = Path::new("/dev/shm");
-    let data = if memory.is_dir() {
-        tempfile::tempdir_in(memory).unwrap()
-    } else {
-        tempfile::tempdir().unwrap()
-    };
+    // Forty thousand durable commits.
+    let data = Place::fast().await;
     let this = Process::This(Box::new(Instance::start(data.path()).await));
     let both = [this, second(data.path()).await];
     let mut rounds = Vec::with_capacity(ROUNDS);

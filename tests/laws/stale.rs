@@ -8,14 +8,14 @@ use http_body_util::Full;
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_revocation::{
-    Demand, EpochStore, RevocationLayer, Scope, SqliteStore,
+    AnyStore, Demand, EpochStore, RevocationLayer, Scope,
     epochs::Synced,
     error::Error,
     layer::{Answer, Confirm, Confirmations, ResponseBody},
     store::Watch,
 };
 
-use crate::instance::Instance;
+use crate::common::{instance::Instance, place::Place};
 
 const OK: StatusCode = StatusCode::OK;
 const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
@@ -38,8 +38,8 @@ async fn ask(service: &Protected, token: &str) -> StatusCode {
 }
 
 /// An instance whose sync has stopped.
-async fn stopped() -> (Instance, tempfile::TempDir) {
-    let data = tempfile::tempdir().unwrap();
+async fn stopped() -> (Instance, Place) {
+    let data = Place::fast().await;
     let mut instance = Instance::start(data.path()).await;
     instance.sync = None;
     (instance, data)
@@ -179,7 +179,7 @@ proptest! {
 }
 
 /// A store whose answers are a while on their way: what it has found may be history by then.
-struct Slow(SqliteStore);
+struct Slow(AnyStore);
 
 impl Confirm for Slow {
     async fn confirm(&self, scopes: &[Scope]) -> Result<Answer, Error> {

@@ -8,7 +8,7 @@ use tower_revocation::{
     error::ErrorKind,
     lifetimes::Lifetimes,
     scope::{Id, Scope},
-    store::{Audit, EpochStore, MintFor, Revocation, Watch},
+    store::{Audit, EpochStore, MintFor, Revocation, SessionFilter, Source, Watch},
 };
 
 use crate::harness::{Harness, START, cut_off, kind, newest, user};
@@ -46,6 +46,7 @@ contract! {
     a_revoke_whose_client_went_away_completes,
     concurrent_revocations_lose_none,
     a_change_is_hinted,
+    subjects_that_differ_in_case_or_spaces_are_different,
 }
 
 async fn cut_offs_are_unique_and_rise_when_the_clock_stands_or_steps_back<H: Harness>() {
@@ -278,7 +279,7 @@ async fn a_poll_tells_what_changed_above_the_cursor_and_no_more<H: Harness>() {
     let second = watch.poll(first.head).await.unwrap();
     assert_eq!(second.head, receipt.revoked_before());
     assert_eq!(second.store, first.store);
-    assert!(second.primary);
+    assert_eq!(second.source, Source::Primary);
     let [bob] = &second.entries[..] else { panic!("one entry: {second:?}") };
     assert_eq!(bob.scope, user("bob"));
     assert_eq!(bob.cut_off, CutOff::at(receipt.revoked_before(), Demand::Refresh));
@@ -500,4 +501,30 @@ async fn a_change_is_hinted<H: Harness>() {
     );
     revoked.unwrap();
     hint.expect("no hint came").unwrap();
+}
+
+async fn subjects_that_differ_in_case_or_spaces_are_different<H: Harness>() {
+    let harness = H::new().await;
+    let subjects = ["alice", "alice ", " alice", "Alice", "alíce", "ALICE  "];
+    let mut sessions = Vec::new();
+    for subject in subjects {
+        sessions.push((subject, harness.login(subject, &[subject]).await.0));
+    }
+    for (revoked, subject) in subjects.iter().enumerate() {
+        let scope = if revoked % 2 == 0 { user(subject) } else { Scope::group(subject).unwrap() };
+        harness.store().revoke(Revocation::new(scope, Demand::Login)).await.unwrap();
+        for (place, (user, sid)) in sessions.iter().enumerate() {
+            let alive = harness.reissue(sid, user, &[]).await.is_ok();
+            assert_eq!(alive, place > revoked, "{user:?} after {subject:?} was revoked");
+        }
+        // They have left their groups, and are to be in them again.
+        for (user, sid) in &sessions[revoked + 1..] {
+            harness.reissue(sid, user, &[user]).await.unwrap();
+            let lists = SessionFilter::User(Id::new(user).unwrap());
+            let listed = harness.store().sessions(&lists, Lifetimes::default()).await.unwrap();
+            assert_eq!(listed.iter().map(|session| &session.id).collect::<Vec<_>>(), [sid]);
+        }
+    }
+    let changes = harness.store().watch().await.unwrap().load().await.unwrap();
+    assert_eq!(changes.entries.len(), subjects.len());
 }

@@ -113,6 +113,12 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
+    pub async fn new_in(directory: TempDir) -> Self {
+        let (clock, hand) = Clock::manual(START);
+        let store = SqliteStore::connect(options(&directory), clock).await.unwrap();
+        Self { store, directory, clock: hand }
+    }
+
     pub fn options(&self) -> SqliteConnectOptions {
         options(&self.directory)
     }
@@ -138,10 +144,7 @@ impl Harness for Sqlite {
     type Store = SqliteStore;
 
     async fn new() -> Self {
-        let (clock, hand) = Clock::manual(START);
-        let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::connect(options(&directory), clock).await.unwrap();
-        Self { store, directory, clock: hand }
+        Self::new_in(tempfile::tempdir().unwrap()).await
     }
 
     fn store(&self) -> &SqliteStore {

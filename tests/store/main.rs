@@ -17,14 +17,41 @@ macro_rules! contract {
                 super::$name::<crate::harness::Sqlite>().await;
             })*
         }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs PostgreSQL; run with bash .ci/databases cargo test -- --ignored"]
+            async fn $name() {
+                super::$name::<crate::servers::Postgres>().await;
+            })*
+        }
+        mod pgbouncer {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs PgBouncer; run with bash .ci/databases cargo test -- --ignored"]
+            async fn $name() {
+                super::$name::<crate::servers::PgBouncer>().await;
+            })*
+        }
+        mod mysql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs MariaDB; run with bash .ci/databases cargo test -- --ignored"]
+            async fn $name() {
+                super::$name::<crate::servers::MySql>().await;
+            })*
+        }
     };
 }
 
 mod contract;
+#[allow(dead_code, reason = "a part of it is for other suites")]
+#[path = "../common/databases.rs"]
+mod databases;
 mod harness;
 mod histories;
 mod judging;
 mod model;
+mod mysql;
+mod postgres;
 mod refreshing;
+mod servers;
 mod sessions;
 mod sqlite;

@@ -1,30 +1,29 @@
-//! Both stores live through the same random histories and must answer alike, step by step.
+//! Every store lives through the same random histories as the one in memory, and must answer alike,
+//! step by step.
 //!
-//! SQLite decides a refresh in one statement; the store in memory decides by the plain code that
-//! SQLite falls back to. Histories are aimed at the limits where two spellings of one decision
-//! part: the last microsecond of a grace time or a life, a counter that was made void, a group
-//! that is new, a ticket from ahead.
+//! SQLite and PostgreSQL decide a refresh in one statement, MySQL under a lock that is shared; the
+//! store in memory decides by the plain code that those fall back to. Histories are aimed at the
+//! limits where two spellings of one decision part: the last microsecond of a grace time or a life,
+//! a counter that was made void, a group that is new, a ticket from ahead.
 
 use std::{fmt::Debug, time::Duration};
 
-use proptest::prelude::*;
-use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
-use tempfile::TempDir;
+use proptest::{prelude::*, test_runner::TestRunner};
 use tower_revocation::{
-    clock::{Clock, ManualClock},
     cutoff::{CutOff, Receipt, StoreTime},
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
         Audit, Changes, Device, Entry, EpochStore, MemoryStore, MemoryWatch, Mint, MintFor, Minted,
-        Requested, Revocation, Session, SessionFilter, SqliteStore, SqliteWatch, Ticket, Watch,
+        Requested, Revocation, Session, SessionFilter, Ticket, Watch,
     },
 };
 
 use crate::{
-    harness::{GRACE, START, fast_directory, options},
+    harness::{GRACE, Harness, Memory, START, Sqlite, fast_directory},
     histories::*,
+    servers::{MySql, PgBouncer, Postgres},
 };
 
 /// How many moments of spending a store keeps.
@@ -64,60 +63,54 @@ struct Held {
     counted_at: Vec<(u64, Duration)>,
 }
 
-struct Both {
-    memory: MemoryStore,
+/// The store in memory, and another.
+struct Both<H: Harness> {
+    memory: Memory,
     memory_watch: MemoryWatch,
-    sqlite: SqliteStore,
-    sqlite_watch: SqliteWatch,
-    application: SqlitePool,
-    clock: Clock,
-    hand: ManualClock,
+    other: H,
+    other_watch: <H::Store as EpochStore>::Watch,
+    now: Duration,
     lifetimes: Lifetimes,
     held: Vec<Held>,
     /// What `newest` has been, as far as anybody was told.
     newest: Vec<StoreTime>,
     /// The head of the last answer to both watches.
     cursor: StoreTime,
-    pending: Vec<(Requested<MemoryStore>, Requested<SqliteStore>)>,
+    pending: Vec<RequestedOfBoth<H>>,
     logins: u32,
-    _directory: TempDir,
 }
+
+/// A request to both.
+type RequestedOfBoth<H> = (Requested<MemoryStore>, Requested<<H as Harness>::Store>);
 
 type Outcome<T> = Result<T, TestCaseError>;
 
 /// What both have answered, if it is the same.
 fn alike<T: PartialEq + Debug>(
     memory: Result<T, Error>,
-    sqlite: Result<T, Error>,
+    other: Result<T, Error>,
 ) -> Outcome<Result<T, ErrorKind>> {
-    let (memory, sqlite) =
-        (memory.map_err(|error| error.kind()), sqlite.map_err(|error| error.kind()));
-    prop_assert_eq!(&memory, &sqlite, "in memory and in SQLite");
+    let (memory, other) =
+        (memory.map_err(|error| error.kind()), other.map_err(|error| error.kind()));
+    prop_assert_eq!(&memory, &other, "in memory and in the other");
     Ok(memory)
 }
 
-impl Both {
-    async fn new(lifetimes: Lifetimes) -> Self {
-        let directory = fast_directory();
-        let (clock, hand) = Clock::manual(START);
-        let memory = MemoryStore::with_clock(clock.clone());
-        let sqlite = SqliteStore::connect(options(&directory), clock.clone()).await.unwrap();
-        let application = SqlitePoolOptions::new().max_connections(1);
+impl<H: Harness> Both<H> {
+    async fn new(other: H, lifetimes: Lifetimes) -> Self {
+        let memory = Memory::new().await;
         let mut both = Self {
-            memory_watch: memory.watch().await.unwrap(),
+            memory_watch: memory.store().watch().await.unwrap(),
             memory,
-            sqlite_watch: sqlite.watch().await.unwrap(),
-            sqlite,
-            application: application.connect_with(options(&directory)).await.unwrap(),
-            clock,
-            hand,
+            other_watch: other.store().watch().await.unwrap(),
+            other,
+            now: START,
             lifetimes,
             held: Vec::new(),
             newest: vec![StoreTime::ZERO],
             cursor: StoreTime::ZERO,
             pending: Vec::new(),
             logins: 0,
-            _directory: directory,
         };
         for slot in 0..SLOTS {
             both.held.push(both.nobody());
@@ -140,9 +133,9 @@ impl Both {
             Operation::Zigzag { slot, steps } => {
                 let who = Who { ticket: Asked::Fresh, groups: 0, stranger: false };
                 for Step { half_graces, counter } in steps {
-                    let (now, by) = (self.clock.now().wall, GRACE / 2 * half_graces.unsigned_abs());
+                    let (now, by) = (self.now, GRACE / 2 * half_graces.unsigned_abs());
                     let then = if half_graces < 0 { now.saturating_sub(by) } else { now + by };
-                    self.hand.set_wall(then);
+                    self.set_time(then);
                     let counter = self.held[slot].counter.saturating_add_signed(counter);
                     self.go_on(slot, MintFor::Refresh { counter, grace: GRACE }, who).await?;
                 }
@@ -155,8 +148,8 @@ impl Both {
                 let revocations: Vec<_> =
                     asks.into_iter().map(|asks| self.revocation(asks)).collect();
                 let receipt = alike(
-                    self.memory.revoke_many(&revocations).await,
-                    self.sqlite.revoke_many(&revocations).await,
+                    self.memory.store().revoke_many(&revocations).await,
+                    self.other.store().revoke_many(&revocations).await,
                 )?;
                 self.learn(receipt);
             }
@@ -171,16 +164,19 @@ impl Both {
             Operation::Clear(over) => {
                 let (scope, audit) = (self.scope(over), Audit::new(id("root"), "by mistake"));
                 let receipt = alike(
-                    self.memory.clear(&scope, audit.clone()).await,
-                    self.sqlite.clear(&scope, audit).await,
+                    self.memory.store().clear(&scope, audit.clone()).await,
+                    self.other.store().clear(&scope, audit).await,
                 )?;
                 self.learn(receipt);
             }
             Operation::Clock(at) => self.set_clock(at),
             Operation::Purge => {
                 let lifetimes = self.lifetimes;
-                alike(self.memory.purge(lifetimes).await, self.sqlite.purge(lifetimes).await)?
-                    .unwrap();
+                alike(
+                    self.memory.store().purge(lifetimes).await,
+                    self.other.store().purge(lifetimes).await,
+                )?
+                .unwrap();
             }
             Operation::Sessions(filter) => {
                 self.sessions(self.filter(filter)).await?;
@@ -189,8 +185,11 @@ impl Both {
             Operation::Poll => self.told(Some(self.cursor)).await?,
             Operation::Advance(by) => {
                 let newest = StoreTime::from_micros(self.known(0).as_micros() + by);
-                alike(self.memory.advance(newest).await, self.sqlite.advance(newest).await)?
-                    .unwrap();
+                alike(
+                    self.memory.store().advance(newest).await,
+                    self.other.store().advance(newest).await,
+                )?
+                .unwrap();
             }
         }
         Ok(())
@@ -265,18 +264,10 @@ impl Both {
 
     async fn request(&mut self, asks: Asks, committed: bool, sealed: bool) -> Outcome<()> {
         let revocation = self.revocation(asks);
-        let mut one = self.memory.begin();
-        let mut other = self.application.begin().await.unwrap();
         let requested = (
-            self.memory.revoke_in(&mut one, revocation.clone()).await.unwrap(),
-            self.sqlite.revoke_in(&mut other, revocation).await.unwrap(),
+            self.memory.request(revocation.clone(), committed).await,
+            self.other.request(revocation, committed).await,
         );
-        if committed {
-            one.commit();
-            other.commit().await.unwrap();
-        } else {
-            other.rollback().await.unwrap();
-        }
         if sealed {
             self.seal(requested).await
         } else {
@@ -285,23 +276,20 @@ impl Both {
         }
     }
 
-    async fn seal(
-        &mut self,
-        (memory, sqlite): (Requested<MemoryStore>, Requested<SqliteStore>),
-    ) -> Outcome<()> {
-        let receipt = alike(memory.sealed().await, sqlite.sealed().await)?;
+    async fn seal(&mut self, (memory, other): RequestedOfBoth<H>) -> Outcome<()> {
+        let receipt = alike(memory.sealed().await, other.sealed().await)?;
         self.learn(receipt);
         Ok(())
     }
 
     async fn told(&mut self, cursor: Option<StoreTime>) -> Outcome<()> {
-        let (memory, sqlite) = match cursor {
-            None => (self.memory_watch.load().await, self.sqlite_watch.load().await),
+        let (memory, other) = match cursor {
+            None => (self.memory_watch.load().await, self.other_watch.load().await),
             Some(cursor) => {
-                (self.memory_watch.poll(cursor).await, self.sqlite_watch.poll(cursor).await)
+                (self.memory_watch.poll(cursor).await, self.other_watch.poll(cursor).await)
             }
         };
-        let told = alike(memory.map(Told::new), sqlite.map(Told::new))?.unwrap();
+        let told = alike(memory.map(Told::new), other.map(Told::new))?.unwrap();
         self.cursor = told.head;
         self.newest.push(told.head);
         Ok(())
@@ -310,14 +298,15 @@ impl Both {
     async fn sessions(&mut self, filter: SessionFilter) -> Outcome<Vec<Session>> {
         let lifetimes = self.lifetimes;
         let sessions = alike(
-            self.memory.sessions(&filter, lifetimes).await,
-            self.sqlite.sessions(&filter, lifetimes).await,
+            self.memory.store().sessions(&filter, lifetimes).await,
+            self.other.store().sessions(&filter, lifetimes).await,
         )?;
         Ok(sessions.unwrap())
     }
 
     async fn minted(&mut self, mint: &Mint) -> Outcome<Result<Minted, ErrorKind>> {
-        let minted = alike(self.memory.mint(mint).await, self.sqlite.mint(mint).await)?;
+        let minted =
+            alike(self.memory.store().mint(mint).await, self.other.store().mint(mint).await)?;
         if let Err(ErrorKind::RefreshTokenReused(receipt)) = minted {
             self.newest.push(receipt.revoked_before());
         }
@@ -350,7 +339,10 @@ impl Both {
 
     async fn ticket(&mut self, asked: Asked) -> Outcome<Ticket> {
         Ok(match asked {
-            Asked::Fresh => alike(self.memory.ticket().await, self.sqlite.ticket().await)?.unwrap(),
+            Asked::Fresh => {
+                alike(self.memory.store().ticket().await, self.other.store().ticket().await)?
+                    .unwrap()
+            }
             Asked::Old(ago) => Ticket::new(self.known(ago)),
             Asked::Ahead(by) => Ticket::new(StoreTime::from_micros(self.known(0).as_micros() + by)),
         })
@@ -376,14 +368,20 @@ impl Both {
         })
     }
 
-    fn set_clock(&self, at: At) {
+    fn set_time(&mut self, now: Duration) {
+        self.now = now;
+        self.memory.clock().set_wall(now);
+        self.other.clock().set_wall(now);
+    }
+
+    fn set_clock(&mut self, at: At) {
         match at {
             At::Now => {}
-            At::Later(by) => self.hand.advance(by),
+            At::Later(by) => self.set_time(self.now + by),
             At::Around { slot, limit, ticks } => {
                 let end = self.end(slot, limit);
                 // One tick before, at the end, or one after it.
-                self.hand.set_wall(end + TICK * ticks - TICK);
+                self.set_time(end + TICK * ticks - TICK);
             }
         }
     }
@@ -432,7 +430,7 @@ impl Both {
             Filter::User(user) => SessionFilter::User(id(USERS[user])),
             Filter::Around { slot, ticks } => {
                 let last = self.held[slot].counted_at.last().map_or(START, |last| last.1);
-                let since = self.clock.now().wall.saturating_sub(last);
+                let since = self.now.saturating_sub(last);
                 SessionFilter::RefreshedWithin((since + TICK * ticks).saturating_sub(TICK))
             }
         }
@@ -443,22 +441,50 @@ fn id(text: &str) -> Id {
     Id::new(text).unwrap()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
-
-    #[test]
-    fn both_stores_agree_on_every_history(
-        // With the longer one a session reaches the end of its life.
-        idle in prop_oneof![Just(40), Just(100)],
-        history in prop::collection::vec(operation(), 1..60),
-    ) {
+/// Holds `cases` histories of the store that `make` makes against those of the store in memory.
+fn agree<H: Harness>(cases: u32, make: impl AsyncFn() -> H) {
+    let config = ProptestConfig {
+        failure_persistence: None,
+        max_shrink_iters: cases,
+        ..ProptestConfig::with_cases(cases)
+    };
+    // With the longer one a session reaches the end of its life.
+    let idle = prop_oneof![Just(40), Just(100)];
+    let histories = (idle, prop::collection::vec(operation(), 1..60));
+    let outcome = TestRunner::new(config).run(&histories, |(idle, history)| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut both = Both::new(lifetimes(idle)).await;
+            let mut both = Both::new(make().await, lifetimes(idle)).await;
             for operation in history {
                 both.step(operation).await?;
             }
             both.settle().await
-        })?;
+        })
+    });
+    if let Err(parted) = outcome {
+        panic!("{parted}");
     }
+}
+
+#[test]
+fn sqlite_agrees_with_memory_on_every_history() {
+    agree(400, async || Sqlite::new_in(fast_directory()).await);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL; run with bash .ci/databases cargo test -- --ignored"]
+fn postgres_agrees_with_memory_on_every_history() {
+    agree(100, Postgres::new);
+}
+
+#[test]
+#[ignore = "needs PgBouncer; run with bash .ci/databases cargo test -- --ignored"]
+fn pgbouncer_agrees_with_memory_on_every_history() {
+    agree(20, PgBouncer::new);
+}
+
+#[test]
+#[ignore = "needs MariaDB; run with bash .ci/databases cargo test -- --ignored"]
+fn mysql_agrees_with_memory_on_every_history() {
+    agree(100, MySql::new);
 }

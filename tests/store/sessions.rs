@@ -29,6 +29,7 @@ contract! {
     a_clock_that_was_ahead_for_a_moment_hides_no_later_theft,
     who_is_online_for_ever_is_everybody,
     of_two_that_log_all_others_out_at_once_the_first_stays,
+    refreshes_and_reissues_at_once_lose_no_count,
 }
 
 async fn a_refresh_token_is_spent_and_gets_the_same_successor_again<H: Harness>() {
@@ -304,4 +305,22 @@ async fn of_two_that_log_all_others_out_at_once_the_first_stays<H: Harness>() {
     assert_eq!(newest(&harness).await, before);
     assert!(harness.reissue(&first, "alice", &[]).await.is_ok());
     assert_eq!(kind(harness.reissue(&second, "alice", &[]).await), Some(ErrorKind::SessionEnded));
+}
+
+async fn refreshes_and_reissues_at_once_lose_no_count<H: Harness>() {
+    let harness = H::new().await;
+    let (sid, _) = harness.login("alice", &[]).await;
+    for counter in 0..40 {
+        let (refreshed, one, other) = tokio::join!(
+            harness.refresh(&sid, counter),
+            harness.reissue(&sid, "alice", &[]),
+            harness.reissue(&sid, "alice", &[]),
+        );
+        assert_eq!(refreshed.unwrap().counter, counter + 1);
+        one.unwrap();
+        other.unwrap();
+        // Were the refresh written over, the successor would be from ahead of the store.
+        let now = harness.reissue(&sid, "alice", &[]).await.unwrap();
+        assert_eq!(now.counter, counter + 1);
+    }
 }

@@ -18,7 +18,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::{app::app, background::Background, config::Config};
+use crate::{
+    app::app,
+    background::Background,
+    config::{Config, sqlite_in},
+};
 
 /// A server in this process, gone when dropped.
 struct Server {
@@ -37,6 +41,7 @@ fn config(data: &Path) -> Config {
     Config {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         data_dir: data.to_owned(),
+        database_url: sqlite_in(data).unwrap(),
         issuer: "http://127.0.0.1:3000".to_owned(),
         audience: "demo".to_owned(),
         access_ttl: Duration::from_secs(900),

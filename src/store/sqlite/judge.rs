@@ -1,17 +1,17 @@
 //! What the cut-offs say about a token: for a request while the copy in memory is stale.
 
-use std::{iter, time::Duration};
+use std::time::Duration;
 
 use sqlx::{Row, SqliteConnection, query};
 
-use super::{
-    failed,
-    row::{cut_off, store_time},
-};
+use super::row::{cut_off, store_time};
 use crate::{
-    error::{Error, ErrorKind},
+    error::Error,
     scope::Scope,
-    store::Judged,
+    store::{
+        Judged,
+        sql::{and_everyone, failed, json},
+    },
 };
 
 /// One statement: one snapshot. `CROSS JOIN` has SQLite look each scope up by the primary key.
@@ -30,13 +30,8 @@ pub(super) async fn read(
     clock: Duration,
     connection: &mut SqliteConnection,
 ) -> Result<(Judged, bool), Error> {
-    let keys: Vec<[&str; 2]> = scopes
-        .iter()
-        .chain(iter::once(&Scope::Everyone))
-        .map(|scope| [scope.kind().as_str(), scope.subject()])
-        .collect();
-    let keys = serde_json::to_string(&keys).map_err(|cause| Error::new(ErrorKind::Store, cause))?;
-    let row = query(JUDGE).bind(keys).fetch_one(connection).await.map_err(failed)?;
+    let asked = json(&and_everyone(scopes).collect::<Vec<_>>())?;
+    let row = query(JUDGE).bind(asked).fetch_one(connection).await.map_err(failed)?;
     let judged = Judged {
         cut_off: cut_off(&row, 1)?.join(cut_off(&row, 3)?),
         clock,

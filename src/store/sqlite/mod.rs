@@ -12,20 +12,8 @@ mod row;
 mod schema;
 mod session;
 mod store;
-mod transaction;
+mod tables;
 mod watch;
 
 pub use store::SqliteStore;
 pub use watch::SqliteWatch;
-
-use crate::error::{Error, ErrorKind};
-
-/// What SQLite said, as the cause of our own error.
-fn failed(cause: sqlx::Error) -> Error {
-    Error::new(ErrorKind::Store, cause)
-}
-
-/// A whole number that must not be negative.
-fn unsigned(number: i64) -> Result<u64, Error> {
-    u64::try_from(number).map_err(|cause| Error::new(ErrorKind::Corrupt, cause))
-}

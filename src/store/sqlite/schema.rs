@@ -8,8 +8,10 @@ use sqlx::{
     query, query_scalar,
 };
 
-use super::failed;
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    store::sql::failed,
+};
 
 /// sqlx's own table collides with the application's migrations.
 const MIGRATIONS_TABLE: &str = "revocation_migrations";

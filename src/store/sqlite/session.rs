@@ -4,19 +4,17 @@ use std::time::Duration;
 
 use sqlx::{Row, SqliteConnection, query, sqlite::SqliteRow};
 
-use super::{
-    failed,
-    row::{as_i64, number},
-};
+use super::row::number;
 use crate::{
     clock::as_micros,
     cutoff::Stamp,
-    error::{Error, ErrorKind},
+    error::Error,
     lifetimes::Lifetimes,
     scope::Id,
     store::{
         Device, MAX_LISTED, Mint, Minted, Session, SessionFilter,
         order::{Family, SessionRow},
+        sql::{self, as_i64, corrupt, duration_i64, failed, id, json},
     },
 };
 
@@ -92,10 +90,10 @@ impl Refresh {
             .bind(mint.user.as_str())
             .bind(groups_json(&mint.groups)?)
             .bind(as_i64(*counter))
-            .bind(as_i64(as_micros(now)))
-            .bind(as_i64(as_micros(*grace)))
-            .bind(as_i64(as_micros(mint.lifetimes.session())))
-            .bind(as_i64(as_micros(mint.lifetimes.idle())))
+            .bind(duration_i64(now))
+            .bind(duration_i64(*grace))
+            .bind(duration_i64(mint.lifetimes.session()))
+            .bind(duration_i64(mint.lifetimes.idle()))
             .bind(as_i64(mint.ticket.stamp().as_micros()))
             .bind(label)
             .bind(ip.map(|ip| ip.to_string()))
@@ -149,14 +147,13 @@ pub(super) async fn write(
     connection: &mut SqliteConnection,
 ) -> Result<(), Error> {
     let spent: Vec<u64> = row.family.spent.iter().copied().map(as_micros).collect();
-    let spent =
-        serde_json::to_string(&spent).map_err(|cause| Error::new(ErrorKind::Store, cause))?;
+    let spent = json(&spent)?;
     let Device { label, ip, user_agent } = &row.device;
     query(sql)
         .bind(row.user.as_str())
         .bind(groups_json(&row.groups)?)
-        .bind(as_i64(as_micros(row.began)))
-        .bind(as_i64(as_micros(row.refreshed_at)))
+        .bind(duration_i64(row.began))
+        .bind(duration_i64(row.refreshed_at))
         .bind(as_i64(row.last_stamp.as_micros()))
         .bind(as_i64(row.family.counter))
         .bind(as_i64(row.family.void_below))
@@ -173,8 +170,8 @@ pub(super) async fn write(
 
 /// A row of [`SESSION`].
 pub(super) fn session_row(row: &SqliteRow) -> Result<SessionRow, Error> {
-    let groups: Vec<String> = json(row, 1)?;
-    let spent: Vec<u64> = json(row, 7)?;
+    let groups: Vec<String> = read_json(row, 1)?;
+    let spent: Vec<u64> = read_json(row, 7)?;
     Ok(SessionRow {
         user: id(row.try_get(0).map_err(failed)?)?,
         groups: groups.iter().map(|group| id(group)).collect::<Result<_, _>>()?,
@@ -218,13 +215,13 @@ pub(super) async fn list(
         SessionFilter::User(user) => query(listed!("user = ?1")).bind(user.as_str()),
         SessionFilter::RefreshedWithin(time) => {
             let since = now.saturating_sub(*time);
-            query(listed!("refreshed_at > ?1")).bind(as_i64(as_micros(since)))
+            query(listed!("refreshed_at > ?1")).bind(duration_i64(since))
         }
     };
     let rows = query
-        .bind(as_i64(as_micros(now)))
-        .bind(as_i64(as_micros(lifetimes.session())))
-        .bind(as_i64(as_micros(lifetimes.idle())))
+        .bind(duration_i64(now))
+        .bind(duration_i64(lifetimes.session()))
+        .bind(duration_i64(lifetimes.idle()))
         .bind(MAX_LISTED as i64)
         .fetch_all(connection)
         .await
@@ -244,29 +241,20 @@ pub(super) async fn list(
 
 fn groups_json(groups: &[Id]) -> Result<String, Error> {
     let groups: Vec<&str> = groups.iter().map(Id::as_str).collect();
-    serde_json::to_string(&groups).map_err(|cause| Error::new(ErrorKind::Claims, cause))
+    json(&groups)
 }
 
-fn json<T: serde::de::DeserializeOwned>(row: &SqliteRow, index: usize) -> Result<T, Error> {
+fn read_json<T: serde::de::DeserializeOwned>(row: &SqliteRow, index: usize) -> Result<T, Error> {
     serde_json::from_str(row.try_get(index).map_err(failed)?).map_err(corrupt)
-}
-
-fn id(text: &str) -> Result<Id, Error> {
-    Id::new(text).map_err(corrupt)
 }
 
 /// The columns `label, ip, user_agent` from `first` on.
 fn device(row: &SqliteRow, first: usize) -> Result<Device, Error> {
-    let ip: Option<&str> = row.try_get(first + 1).map_err(failed)?;
-    Ok(Device {
-        label: row.try_get(first).map_err(failed)?,
-        ip: ip.map(|ip| ip.parse().map_err(corrupt)).transpose()?,
-        user_agent: row.try_get(first + 2).map_err(failed)?,
-    })
-}
-
-fn corrupt(cause: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::new(ErrorKind::Corrupt, cause)
+    sql::device(
+        row.try_get(first).map_err(failed)?,
+        row.try_get(first + 1).map_err(failed)?,
+        row.try_get(first + 2).map_err(failed)?,
+    )
 }
 
 #[cfg(test)]

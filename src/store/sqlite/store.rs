@@ -1,6 +1,6 @@
 //! The store: its one writer, and the operations of the contract.
 
-use std::{future::Future, path::Path as FilePath, pin::Pin, sync::Arc, time::Duration};
+use std::{path::Path as FilePath, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions, Row, Sqlite, SqliteConnection, Transaction, query,
@@ -12,13 +12,13 @@ use tokio::{
 };
 
 use super::{
-    SqliteWatch, failed,
+    SqliteWatch,
     file::OpenFile,
     judge,
     row::store_time,
     schema,
     session::{self, Refresh},
-    transaction::Writer,
+    tables::SqliteTables,
 };
 use crate::{
     clock::Clock,
@@ -29,7 +29,9 @@ use crate::{
     store::{
         Audit, EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation,
         Session, SessionFilter, StatementCounts, Ticket,
+        sql::failed,
         statements::{Path, Statements},
+        writer::{self, Changing, Done, Writer},
     },
 };
 
@@ -105,33 +107,27 @@ impl SqliteStore {
         Ok(Self { shared: Arc::new(Shared { options, writer, clock, statements, revoked }) })
     }
 
-    /// Takes the write lock, seals what is pending, runs `change`, commits.
+    /// Takes the write lock, seals what is pending, runs `change`, commits: see [`writer::write`].
     ///
-    /// What was sealed stays so if `change` [decides](ErrorKind::is_decision) to refuse. It all
-    /// happens in a task of its own, so that it completes when a client goes away half-way.
+    /// It all happens in a task of its own, so that it completes when a client goes away half-way.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         path: Path,
-        change: impl for<'w> FnOnce(&'w mut Writer) -> Changing<'w, T> + Send + 'static,
+        change: impl for<'w> FnOnce(&'w mut Writer<SqliteTables>) -> Changing<'w, T> + Send + 'static,
     ) -> Result<T, Error> {
         let shared = self.shared.clone();
         let task = tokio::spawn(async move {
             let mut slot = shared.turn().await?;
             let connected = shared.connected(&mut slot).await?;
             let statements = shared.statements.clone();
-            let mut writer = Writer::begin(connected, statements, path, &shared.clock).await?;
-            writer.seal_pending().await?;
-            let done = change(&mut writer).await;
-            if done.as_ref().is_err_and(|refused| !refused.kind().is_decision()) {
-                // Dropping the connection rolls back.
-                return done;
-            }
-            let (connected, revoked) = writer.commit().await?;
-            *slot = Some(connected);
-            if revoked {
+            let (tables, clock) =
+                SqliteTables::begin(connected, statements, path, shared.clock.clone()).await?;
+            let Done { connection, answer, revoked } = writer::write(tables, clock, change).await?;
+            *slot = Some(connection);
+            if revoked.is_some() {
                 shared.revoked.send_replace(());
             }
-            done
+            answer
         });
         task.await.map_err(|cause| Error::new(ErrorKind::TaskEnded, cause))?
     }
@@ -262,9 +258,6 @@ async fn connect_patiently(options: &SqliteConnectOptions) -> Result<SqliteConne
     timeout(WRITE_WAIT, attempts).await.map_err(timed_out)?
 }
 
-/// A change under way in a transaction.
-pub(super) type Changing<'w, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'w>>;
-
 impl EpochStore for SqliteStore {
     type Transaction<'t> = Transaction<'t, Sqlite>;
     type Watch = SqliteWatch;
@@ -272,17 +265,7 @@ impl EpochStore for SqliteStore {
     async fn revoke_many(&self, revocations: &[Revocation]) -> Result<Receipt, Error> {
         let revocations = revocations.to_vec();
         self.write(Path::Session, |writer| {
-            Box::pin(async move {
-                for revocation in revocations.iter().filter(|revocation| revocation.conditional) {
-                    if let Some(sid) = &revocation.spared {
-                        writer.alive(sid).await?.ok_or(ErrorKind::SessionEnded)?;
-                    }
-                }
-                for Revocation { scope, demand, spared, .. } in &revocations {
-                    writer.seal(scope, *demand, spared.as_ref()).await?;
-                }
-                Ok(Receipt::new(writer.newest()))
-            })
+            Box::pin(async move { writer.revoke(&revocations).await })
         })
         .await
     }
@@ -350,14 +333,10 @@ impl EpochStore for SqliteStore {
         lifetimes: Lifetimes,
     ) -> Result<Vec<Session>, Error> {
         let (_, pending) = self.newest().await?;
-        if !pending {
-            return self.listed(filter, lifetimes).await;
+        if pending {
+            self.write(Path::Session, |_| Box::pin(async { Ok(()) })).await?;
         }
-        let filter = filter.clone();
-        self.write(Path::Session, move |writer| {
-            Box::pin(async move { writer.sessions(&filter, lifetimes).await })
-        })
-        .await
+        self.listed(filter, lifetimes).await
     }
 
     async fn judged(&self, scopes: &[Scope]) -> Result<Judged, Error> {

@@ -6,14 +6,18 @@ use sqlx::{Row, query, query_scalar};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    SqliteStore, failed,
-    row::{as_i64, cut_off, entry, store_id, store_time},
+    SqliteStore,
+    row::{cut_off, entry, store_id, store_time},
     store::Connected,
 };
 use crate::{
     cutoff::StoreTime,
     error::{Error, ErrorKind},
-    store::{Changes, Watch, statements::Path},
+    store::{
+        Changes, Source, Watch,
+        sql::{failed, time_i64},
+        statements::Path,
+    },
 };
 
 /// How often `PRAGMA data_version` is asked: microseconds of work, no file access.
@@ -82,7 +86,7 @@ impl SqliteWatch {
             }
         }
         self.connected.file.check()?;
-        Ok(Changes { store, head, clock, floor, primary: true, entries })
+        Ok(Changes { store, head, clock, floor, source: Source::Primary, entries })
     }
 }
 
@@ -92,7 +96,7 @@ impl Watch for SqliteWatch {
     }
 
     async fn poll(&mut self, cursor: StoreTime) -> Result<Changes, Error> {
-        self.changes(as_i64(cursor.as_micros())).await
+        self.changes(time_i64(cursor)).await
     }
 
     async fn hint(&mut self) -> Result<(), Error> {

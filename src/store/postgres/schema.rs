@@ -1,0 +1,95 @@
+//! The schema: embedded migrations in a table of our own, checked at every start.
+
+use std::borrow::Cow;
+
+use sqlx::{
+    Connection, PgConnection, SqlStr,
+    migrate::{Migration, MigrationType, Migrator},
+    query, query_scalar,
+};
+
+use crate::{
+    error::{Error, ErrorKind},
+    store::sql::failed,
+};
+
+/// sqlx's own table collides with the application's migrations.
+const MIGRATIONS_TABLE: &str = "revocation_migrations";
+
+const MIGRATIONS: [(i64, &str, &str); 1] =
+    [(1, "revocations", include_str!("../migrations/postgres/1_revocations.sql"))];
+
+/// The first eight bytes of its name: of the locks that a database can be asked for, ours.
+const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"tower-re");
+
+/// Brings the schema up to date, or refuses one that is not ours. A standby is brought up to date
+/// by its primary.
+pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), Error> {
+    let standby: bool = query_scalar("SELECT pg_is_in_recovery()")
+        .persistent(false)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if !standby {
+        migrate(connection).await?;
+    }
+    check_tables(connection).await
+}
+
+async fn migrate(connection: &mut PgConnection) -> Result<(), Error> {
+    let migrations = MIGRATIONS.map(|(version, name, sql)| {
+        let sql = SqlStr::from_static(sql);
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
+    });
+    let mut migrator = Migrator::with_migrations(migrations.into());
+    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+    // A lock of the session is of no use behind a pooler. Ours is one of the transaction.
+    migrator.set_locking(false);
+
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    query("SELECT pg_advisory_xact_lock($1)")
+        .bind(MIGRATION_LOCK)
+        .persistent(false)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    migrator
+        .run_direct(None, &mut *transaction, false)
+        .await
+        .map_err(|cause| Error::new(ErrorKind::Schema, cause))?;
+    transaction.commit().await.map_err(failed)
+}
+
+/// The migrations ran once; whether their tables are still there is another question.
+async fn check_tables(connection: &mut PgConnection) -> Result<(), Error> {
+    const TABLES: [&str; 6] = [
+        "SELECT one, db_uuid, newest, purged_reissue_before, purged_login_before \
+         FROM revocation_clock LIMIT 0",
+        "SELECT one, beat_at FROM revocation_heartbeat LIMIT 0",
+        "SELECT scope, subject, reissue_before, login_before, cleared_at, changed_at \
+         FROM revocations LIMIT 0",
+        "SELECT seq, id, scope, subject, demand, spared, revoked_before, refused \
+         FROM revocation_requests LIMIT 0",
+        "SELECT id, user_id, groups, began, refreshed_at, last_stamp, counter, void_below, spent, \
+         label, ip, user_agent FROM revocation_sessions LIMIT 0",
+        "SELECT cleared_at, scope, subject, reissue_before, login_before, cleared_by, reason \
+         FROM revocation_audit LIMIT 0",
+    ];
+    for table in TABLES {
+        query(table)
+            .persistent(false)
+            .execute(&mut *connection)
+            .await
+            .map_err(|cause| Error::new(ErrorKind::Schema, cause))?;
+    }
+    let rows: i64 = query_scalar("SELECT count(*) FROM revocation_clock")
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+        .map_err(failed)?;
+    if rows == 1 {
+        Ok(())
+    } else {
+        Err(Error::new(ErrorKind::Schema, format!("the clock table has {rows} rows")))
+    }
+}

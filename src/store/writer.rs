@@ -1,0 +1,334 @@
+//! What happens under the lock of the clock row, the same for every database.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    future::Future,
+    pin::Pin,
+    time::Duration,
+};
+
+use super::{
+    Audit, Mint, MintFor, Minted, RequestId, Revocation,
+    order::{SessionRow, Snapshot, Verdict, next_cut_off, verdict},
+    tables::{ClockRow, Raise, Settled, Tables},
+};
+use crate::{
+    cutoff::{CutOff, Demand, Receipt, Stamp, StoreTime},
+    error::{Error, ErrorKind},
+    lifetimes::Lifetimes,
+    scope::{Id, Scope},
+    telemetry,
+};
+
+/// A change under way in a transaction.
+pub(super) type Changing<'w, R> = Pin<Box<dyn Future<Output = Result<R, Error>> + Send + 'w>>;
+
+/// A transaction that has ended well.
+pub(super) struct Done<C, R> {
+    pub(super) connection: C,
+    /// What the change has to say: a refusal, too, if it was [decided](ErrorKind::is_decision).
+    pub(super) answer: Result<R, Error>,
+    /// The newest revocation or clear, if there was one in it.
+    pub(super) revoked: Option<StoreTime>,
+}
+
+/// Seals what is pending, runs `change`, commits.
+///
+/// What was sealed stays so if `change` decides to refuse.
+///
+/// # Errors
+///
+/// Whatever the database says, and what `change` says without having decided. Nothing is written
+/// then.
+pub(super) async fn write<T: Tables, R>(
+    tables: T,
+    clock: ClockRow,
+    change: impl for<'w> FnOnce(&'w mut Writer<T>) -> Changing<'w, R> + Send,
+) -> Result<Done<T::Committed, R>, Error> {
+    let mut writer = Writer::new(tables, clock);
+    writer.seal_pending().await?;
+    let answer = match change(&mut writer).await {
+        // Dropping the tables rolls back.
+        Err(failed) if !failed.kind().is_decision() => return Err(failed),
+        answer => answer,
+    };
+    let revoked = (writer.newest > writer.began_at).then_some(writer.newest);
+    let connection = writer.commit().await?;
+    Ok(Done { connection, answer, revoked })
+}
+
+/// Mints beside others who do: `tables` need hold no more than a lock of the clock row that others
+/// may share, under which `newest` stands still.
+///
+/// `None` if that is not enough to decide, or if something is to be said of it but a pair of tokens:
+/// [`write`] and [`Writer::mint`] do it. Nothing is written then.
+#[cfg(feature = "mysql")]
+pub(super) async fn mint_beside<T: Tables>(
+    tables: T,
+    clock: ClockRow,
+    mint: &Mint,
+) -> Result<Option<Minted>, Error> {
+    let mut writer = Writer::new(tables, clock);
+    let mut minted = None;
+    if writer.tables.pending().await?.is_empty()
+        && let (before, Verdict::Mint) = writer.judge(mint).await?
+    {
+        minted = Some(writer.put(mint, before).await?);
+    }
+    writer.tables.commit().await?;
+    Ok(minted)
+}
+
+/// A transaction that holds the lock of the clock row. Dropping it rolls back.
+pub(super) struct Writer<T> {
+    tables: T,
+    /// The database's clock, read under the lock.
+    now: Duration,
+    newest: StoreTime,
+    /// What the clock row held at first.
+    began_at: StoreTime,
+    /// What purged cut-offs left behind.
+    floor: CutOff,
+}
+
+impl<T: Tables> Writer<T> {
+    fn new(tables: T, clock: ClockRow) -> Self {
+        let ClockRow { newest, floor, now } = clock;
+        Self { tables, now, newest, began_at: newest, floor }
+    }
+
+    pub(super) fn newest(&self) -> StoreTime {
+        self.newest
+    }
+
+    /// `newest` is written as the last statement before the commit.
+    async fn commit(mut self) -> Result<T::Committed, Error> {
+        if self.newest > self.began_at {
+            self.tables.set_newest(self.newest).await?;
+        }
+        self.tables.commit().await
+    }
+
+    /// Raises `newest`. The database is another one from then on: whoever has not seen that it
+    /// went back would take what was revoked in between for older than its cursor.
+    pub(super) async fn advance(&mut self, newest: StoreTime) -> Result<(), Error> {
+        if newest > self.newest {
+            self.newest = newest;
+            self.tables.renew_identity().await?;
+        }
+        Ok(())
+    }
+
+    // ---- revoking ----
+
+    /// Revokes all of it, or nothing if a session that asks for one has ended.
+    pub(super) async fn revoke(&mut self, revocations: &[Revocation]) -> Result<Receipt, Error> {
+        for revocation in revocations.iter().filter(|revocation| revocation.conditional) {
+            if let Some(sid) = &revocation.spared {
+                self.alive(sid).await?.ok_or(ErrorKind::SessionEnded)?;
+            }
+        }
+        self.seal(revocations).await?;
+        Ok(Receipt::new(self.newest))
+    }
+
+    /// Seals revocations in their order, and returns their cut-offs.
+    async fn seal(&mut self, revocations: &[Revocation]) -> Result<Vec<StoreTime>, Error> {
+        let mut raises = Raises::default();
+        let mut cut_offs = Vec::new();
+        for Revocation { scope, demand, spared, .. } in revocations {
+            let cut_off = next_cut_off(self.newest, self.now)?;
+            if let Some(sid) = spared {
+                // Whether it is alive is for those before this one to say.
+                self.raise(raises.take()).await?;
+                if let Some(mut session) = self.alive(sid).await? {
+                    session.spare(cut_off);
+                    self.tables.go_on_session(sid, &session).await?;
+                }
+            }
+            raises.join(scope, *demand, cut_off);
+            cut_offs.push(cut_off);
+            self.newest = cut_off;
+        }
+        self.raise(raises.take()).await?;
+        Ok(cut_offs)
+    }
+
+    async fn raise(&mut self, raises: Vec<Raise>) -> Result<(), Error> {
+        if raises.is_empty() { Ok(()) } else { self.tables.raise(&raises).await }
+    }
+
+    /// Seals what other transactions have requested, in the order of the requests.
+    async fn seal_pending(&mut self) -> Result<(), Error> {
+        let pending = self.tables.pending().await?;
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let valid: Vec<Revocation> =
+            pending.iter().filter_map(|request| request.revocation.clone().ok()).collect();
+        let mut cut_offs = self.seal(&valid).await?.into_iter();
+        let mut settled = Vec::with_capacity(pending.len());
+        for request in pending {
+            settled.push(match request.revocation {
+                Ok(_) => Settled {
+                    seq: request.seq,
+                    revoked_before: cut_offs.next().expect("each valid one was sealed"),
+                    refused: None,
+                },
+                // No token can carry that subject, so nobody is left unrevoked. Said in the row,
+                // to whoever asks for its receipt, and to the operator.
+                Err(problem) => {
+                    telemetry::request_refused(&problem);
+                    Settled {
+                        seq: request.seq,
+                        revoked_before: self.newest,
+                        refused: Some(problem.to_string()),
+                    }
+                }
+            });
+        }
+        self.tables.settle(&settled).await
+    }
+
+    /// The receipt of a request, once it is sealed.
+    pub(super) async fn receipt(&mut self, id: &RequestId) -> Result<Receipt, Error> {
+        let settled = self.tables.settled(id).await?.ok_or(ErrorKind::NotCommitted)?;
+        match settled.refused {
+            Some(refused) => Err(Error::new(ErrorKind::RefusedRequest, refused)),
+            None => Ok(Receipt::new(settled.revoked_before)),
+        }
+    }
+
+    /// Clears the cut-offs of `scope` and says so in the audit.
+    pub(super) async fn clear(&mut self, scope: &Scope, audit: &Audit) -> Result<Receipt, Error> {
+        let cleared_at = next_cut_off(self.newest, self.now)?;
+        let before = self.cut_off(std::slice::from_ref(scope)).await?.above(self.floor);
+        self.tables.clear(scope, before, cleared_at, audit).await?;
+        self.newest = cleared_at;
+        Ok(Receipt::new(cleared_at))
+    }
+
+    // ---- minting ----
+
+    /// Writes the session, if ticket, guard and counter allow.
+    pub(super) async fn mint(&mut self, mint: &Mint) -> Result<Minted, Error> {
+        let (before, verdict) = self.judge(mint).await?;
+        match verdict {
+            Verdict::Mint => self.put(mint, before).await,
+            Verdict::Refuse(kind) => Err(kind.into()),
+            Verdict::Theft => {
+                let stolen = Revocation::new(Scope::Session(mint.sid.clone()), Demand::Login);
+                self.seal(&[stolen]).await?;
+                Err(ErrorKind::RefreshTokenReused(Receipt::new(self.newest)).into())
+            }
+        }
+    }
+
+    /// The session as it is, and whether `mint` may be done.
+    async fn judge(&mut self, mint: &Mint) -> Result<(Option<SessionRow>, Verdict), Error> {
+        let before = match mint.session {
+            MintFor::Login => None,
+            _ => self.tables.session(&mint.sid).await?,
+        };
+        let asked = self.cut_off(&mint.scopes()).await?;
+        let guarded = match &before {
+            Some(session) => asked.join(self.guarded(&mint.sid, session).await?),
+            None => asked,
+        };
+        let snapshot = Snapshot { newest: self.newest, guarded, asked, now: self.now };
+        let verdict = verdict(mint, before.as_ref(), snapshot);
+        Ok((before, verdict))
+    }
+
+    /// Writes the session of `mint`, which was `before`.
+    async fn put(&mut self, mint: &Mint, before: Option<SessionRow>) -> Result<Minted, Error> {
+        // Nobody else moves `newest` as long as this holds the lock.
+        let stamp = Stamp::after(self.newest);
+        match before {
+            Some(mut session) => {
+                let minted = session.go_on(mint, stamp, self.now);
+                self.tables.go_on_session(&mint.sid, &session).await?;
+                Ok(minted)
+            }
+            None => {
+                let (session, minted) = SessionRow::begin(mint, stamp, self.now);
+                self.tables.begin_session(&mint.sid, &session).await?;
+                Ok(minted)
+            }
+        }
+    }
+
+    /// The row of `sid`, if no cut-off has ended it.
+    async fn alive(&mut self, sid: &Id) -> Result<Option<SessionRow>, Error> {
+        let Some(session) = self.tables.session(sid).await? else { return Ok(None) };
+        let cut_offs = self.guarded(sid, &session).await?;
+        Ok(session.stands(cut_offs).then_some(session))
+    }
+
+    /// The cut-offs the guard of `session` is held against.
+    async fn guarded(&mut self, sid: &Id, session: &SessionRow) -> Result<CutOff, Error> {
+        let mut scopes =
+            vec![Scope::Everyone, Scope::User(session.user.clone()), Scope::Session(sid.clone())];
+        scopes.extend(session.groups.iter().cloned().map(Scope::Group));
+        self.cut_off(&scopes).await
+    }
+
+    /// The highest cut-offs of `scopes`.
+    async fn cut_off(&mut self, scopes: &[Scope]) -> Result<CutOff, Error> {
+        Ok(self.floor.join(self.tables.cut_off(scopes).await?))
+    }
+
+    // ---- purging ----
+
+    /// Deletes sessions and requests whose time is over, a slice of each. Returns whether there
+    /// may be more.
+    pub(super) async fn purge_ended(&mut self, lifetimes: Lifetimes) -> Result<bool, Error> {
+        /// Logins and revocations wait for no more than this.
+        const SLICE: u32 = 1_000;
+        let (_, login) = lifetimes.horizons(self.now);
+        let before = |life| self.now.saturating_sub(life);
+        let (began, refreshed_at) = (before(lifetimes.session()), before(lifetimes.idle()));
+        let sessions = self.tables.delete_sessions(began, refreshed_at, SLICE).await?;
+        let requests = self.tables.delete_requests(login, SLICE).await?;
+        Ok(sessions.max(requests) == u64::from(SLICE))
+    }
+
+    /// Drops cut-offs that have outlived all they cover; the highest dropped becomes the floor.
+    pub(super) async fn purge(&mut self, lifetimes: Lifetimes) -> Result<u64, Error> {
+        let (reissue, login) = lifetimes.horizons(self.now);
+        let outlived = self.tables.outlived(reissue, login).await?;
+        self.floor = self.floor.join(outlived);
+        self.tables.set_floor(self.floor).await?;
+        self.tables.drop_outlived(outlived, login).await
+    }
+}
+
+/// Cut-offs that are written together, one for each scope.
+#[derive(Default)]
+struct Raises {
+    raises: Vec<Raise>,
+    places: HashMap<Scope, usize>,
+}
+
+impl Raises {
+    fn join(&mut self, scope: &Scope, demand: Demand, revoked_before: StoreTime) {
+        let cut_off = CutOff::at(revoked_before, demand);
+        match self.places.entry(scope.clone()) {
+            Entry::Occupied(place) => {
+                let raise = &mut self.raises[*place.get()];
+                raise.cut_off = raise.cut_off.join(cut_off);
+                raise.changed_at = revoked_before;
+            }
+            Entry::Vacant(place) => {
+                let raise = Raise { scope: scope.clone(), cut_off, changed_at: revoked_before };
+                place.insert(self.raises.len());
+                self.raises.push(raise);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Vec<Raise> {
+        self.places.clear();
+        std::mem::take(&mut self.raises)
+    }
+}

@@ -1,0 +1,56 @@
+//! The demonstration server in a process of its own, started as a user starts it.
+
+use std::{path::PathBuf, process::Stdio, sync::LazyLock};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+/// A running server, killed when dropped.
+pub(crate) struct Program {
+    /// Where it listens: `http://127.0.0.1:…`.
+    pub(crate) base: String,
+    process: Child,
+}
+
+/// The example's program, built by the same cargo with the same flags as this test.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let built = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--example", "server"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.is_ok_and(|status| status.success()), "the server does not build");
+    // target/debug/deps/capabilities-… -> target/debug/examples/server
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("examples/server")
+});
+
+#[allow(dead_code, reason = "each suite uses a part of it")]
+impl Program {
+    /// Starts a server with these settings, on a free port, and waits until it listens.
+    pub(crate) async fn start(settings: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut process = Command::new(&*PROGRAM)
+            .env("PORT", "0")
+            .envs(settings)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let base = loop {
+            let line = lines.next_line().await.unwrap().expect("the server ended");
+            if let Some(base) = line.strip_prefix("listening on ") {
+                break base.to_owned();
+            }
+        };
+        // It goes on writing, and must not block on a full pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { base, process }
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub(crate) async fn kill(&mut self) {
+        self.process.kill().await.unwrap();
+    }
+}
