@@ -4,8 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[allow(dead_code, reason = "other suites use the rest")]
+#[path = "../common/cluster/mod.rs"]
+mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/port.rs"]
+mod port;
 #[path = "../common/program.rs"]
 mod program;
 
@@ -16,6 +21,7 @@ mod elsewhere;
 mod fleet;
 mod freshness;
 mod issuers;
+mod outage;
 mod refreshing;
 mod refusals;
 mod revocation;
