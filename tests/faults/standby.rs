@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection, query_scalar, raw_sql};
 use tokio::time::{sleep, timeout};
 use tower_revocation::{
     Demand, EpochStore, Epochs, Follower, PostgresStore, Revocation, Scope, SyncHandle,
-    cutoff::Receipt, epochs::Freshness, store::PostgresOptions,
+    cutoff::Receipt, epochs::Freshness, layer::Confirm, store::PostgresOptions,
 };
 
 use crate::cluster::{Cluster, Engine};
@@ -88,6 +88,13 @@ async fn standby_without_a_heartbeat_tells_of_revocations_and_is_never_fresh() {
     reader.until("told", |reader| reader.epochs.newest() >= receipt.revoked_before()).await;
     writer.until("fresh", |writer| writer.freshness().is_fresh()).await;
     assert_eq!(reader.freshness(), Freshness::NotLoaded);
+    // Nor is what it holds against a token proof of anything.
+    let scopes = [Scope::user("alice").unwrap()];
+    let (here, there) = (reader.store.judged(&scopes).await, writer.store.judged(&scopes).await);
+    let (here, there) = (here.unwrap(), there.unwrap());
+    assert_eq!((here.primary, there.primary), (false, true));
+    assert_eq!(here.cut_off, there.cut_off);
+    assert!(reader.store.confirm(&scopes).await.is_err());
     // And it takes no revocation.
     let alice = Revocation::new(Scope::user("alice").unwrap(), Demand::Login);
     assert!(reader.store.revoke(alice).await.is_err());
