@@ -7,6 +7,7 @@
 //! The database's clock is that of the process, as SQLite has none of its own.
 
 mod file;
+mod load;
 mod row;
 mod schema;
 mod session;
