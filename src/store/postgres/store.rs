@@ -29,7 +29,7 @@ use crate::{
         },
         sql::failed,
         statements::{Path, Statements},
-        writer::{self, Changing, Done, Writer},
+        writer::{self, Changing, Done, Purge, Writer},
     },
     telemetry,
 };
@@ -329,8 +329,13 @@ impl EpochStore for PostgresStore {
             })
             .await?
         {}
-        self.write(Path::Sync, move |writer| Box::pin(async move { writer.purge(lifetimes).await }))
-            .await
+        let mut purge = Purge::new(lifetimes);
+        while !purge.is_done() {
+            purge = self
+                .write(Path::Sync, move |writer| Box::pin(async move { writer.purge(purge).await }))
+                .await?;
+        }
+        Ok(purge.gone)
     }
 
     async fn watch(&self) -> Result<PostgresWatch, Error> {
