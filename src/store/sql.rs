@@ -118,7 +118,8 @@ pub(super) fn and_everyone(scopes: &[Scope]) -> impl Iterator<Item = (&str, &str
     scopes.map(|scope| (scope.kind().as_str(), scope.subject()))
 }
 
-/// A list as one parameter.
+/// A list as one parameter. (PostgreSQL has arrays.)
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) fn json(list: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(list).map_err(|cause| Error::new(ErrorKind::Store, cause))
 }

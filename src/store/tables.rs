@@ -47,6 +47,13 @@ pub(super) struct Raise {
     pub(super) changed_at: StoreTime,
 }
 
+/// The rows of cut-offs that were changed last behind one moment, up to and with another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slice {
+    pub(super) after: i64,
+    pub(super) until: i64,
+}
+
 /// A transaction that holds the lock of the clock row, statement by statement.
 ///
 /// Dropping it rolls back. Each implementation counts its statements itself.
@@ -135,18 +142,29 @@ pub(super) trait Tables: Send + Sized {
         limit: u32,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 
-    /// The highest cut-offs that lie before the horizons.
+    /// The moment up to which the `rows` rows lie that were changed first after `after`; `None` if
+    /// there are fewer.
+    fn slice_end(
+        &mut self,
+        after: i64,
+        rows: u32,
+    ) -> impl Future<Output = Result<Option<i64>, Error>> + Send;
+
+    /// The highest cut-offs of a slice that lie before the horizons.
     fn outlived(
         &mut self,
+        slice: Slice,
         reissue: StoreTime,
         login: StoreTime,
     ) -> impl Future<Output = Result<CutOff, Error>> + Send;
 
-    /// Drops each part up to that of `outlived`, and then the rows that hold nothing any more and
-    /// were not cleared since `login`. Returns how many rows are gone.
-    fn drop_outlived(
+    /// Drops from a slice what the floor covers: the rows that it covers whole and that were not
+    /// cleared since `login`, and of the others each part up to its own. Returns how many rows are
+    /// gone.
+    fn drop_covered(
         &mut self,
-        outlived: CutOff,
+        slice: Slice,
+        floor: CutOff,
         login: StoreTime,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 

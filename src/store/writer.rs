@@ -10,7 +10,7 @@ use std::{
 use super::{
     Audit, Mint, MintFor, Minted, RequestId, Revocation,
     order::{SessionRow, Snapshot, Verdict, next_cut_off, verdict},
-    tables::{ClockRow, Raise, Settled, Tables},
+    tables::{ClockRow, Raise, Settled, Slice, Tables},
 };
 use crate::{
     cutoff::{CutOff, Demand, Receipt, Stamp, StoreTime},
@@ -19,6 +19,9 @@ use crate::{
     scope::{Id, Scope},
     telemetry,
 };
+
+/// How many rows are purged in one transaction: logins and revocations wait for no more than that.
+const SLICE: u32 = 1_000;
 
 /// A change under way in a transaction.
 pub(super) type Changing<'w, R> = Pin<Box<dyn Future<Output = Result<R, Error>> + Send + 'w>>;
@@ -283,8 +286,6 @@ impl<T: Tables> Writer<T> {
     /// Deletes sessions and requests whose time is over, a slice of each. Returns whether there
     /// may be more.
     pub(super) async fn purge_ended(&mut self, lifetimes: Lifetimes) -> Result<bool, Error> {
-        /// Logins and revocations wait for no more than this.
-        const SLICE: u32 = 1_000;
         let (_, login) = lifetimes.horizons(self.now);
         let before = |life| self.now.saturating_sub(life);
         let (began, refreshed_at) = (before(lifetimes.session()), before(lifetimes.idle()));
@@ -293,13 +294,41 @@ impl<T: Tables> Writer<T> {
         Ok(sessions.max(requests) == u64::from(SLICE))
     }
 
-    /// Drops cut-offs that have outlived all they cover; the highest dropped becomes the floor.
-    pub(super) async fn purge(&mut self, lifetimes: Lifetimes) -> Result<u64, Error> {
-        let (reissue, login) = lifetimes.horizons(self.now);
-        let outlived = self.tables.outlived(reissue, login).await?;
-        self.floor = self.floor.join(outlived);
-        self.tables.set_floor(self.floor).await?;
-        self.tables.drop_outlived(outlived, login).await
+    /// Drops cut-offs that have outlived all they cover, from the next slice of the rows; the
+    /// highest dropped becomes the floor, in the same commit.
+    pub(super) async fn purge(&mut self, mut purge: Purge) -> Result<Purge, Error> {
+        let Some(after) = purge.reached else { return Ok(purge) };
+        purge.reached = self.tables.slice_end(after, SLICE).await?;
+        let slice = Slice { after, until: purge.reached.unwrap_or(i64::MAX) };
+        let (reissue, login) = purge.lifetimes.horizons(self.now);
+        let floor = self.floor.join(self.tables.outlived(slice, reissue, login).await?);
+        if floor != self.floor {
+            self.floor = floor;
+            self.tables.set_floor(floor).await?;
+        }
+        purge.gone += self.tables.drop_covered(slice, floor, login).await?;
+        Ok(purge)
+    }
+}
+
+/// How far a purge of cut-offs has come. It goes through the rows in the order of their last change,
+/// so that what changes meanwhile is met later and not missed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purge {
+    lifetimes: Lifetimes,
+    /// `None` once it is through.
+    reached: Option<i64>,
+    /// How many rows are gone.
+    pub(super) gone: u64,
+}
+
+impl Purge {
+    pub(super) fn new(lifetimes: Lifetimes) -> Self {
+        Self { lifetimes, reached: Some(-1), gone: 0 }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.reached.is_none()
     }
 }
 

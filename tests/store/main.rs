@@ -41,6 +41,7 @@ macro_rules! contract {
     };
 }
 
+mod bulk;
 mod contract;
 #[allow(dead_code, reason = "a part of it is for other suites")]
 #[path = "../common/databases.rs"]

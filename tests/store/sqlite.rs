@@ -103,6 +103,22 @@ async fn b87_a_cut_off_above_newest_fails_the_load_and_is_named() {
 }
 
 #[tokio::test]
+async fn b87_a_line_feed_in_a_subject_fails_the_load_and_is_named() {
+    for subject in ["a\n", "a\nb", "a\n0\n0\n0\nuser\nb"] {
+        let harness = Sqlite::new().await;
+        query("INSERT INTO revocations (scope, subject, changed_at) VALUES ('user', ?, 0)")
+            .bind(subject)
+            .execute(&harness.application().await)
+            .await
+            .unwrap();
+        let error = harness.store.watch().await.unwrap().load().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{subject:?}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("line feed"), "{cause}");
+    }
+}
+
+#[tokio::test]
 async fn b87_a_cut_off_before_1970_cannot_be_written() {
     let harness = Sqlite::new().await;
     let written = query(

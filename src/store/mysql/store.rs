@@ -28,7 +28,7 @@ use crate::{
         sql::failed,
         statements::{Path, Statements},
         tables::ClockRow,
-        writer::{self, Changing, Done, Writer},
+        writer::{self, Changing, Done, Purge, Writer},
     },
 };
 
@@ -289,8 +289,13 @@ impl EpochStore for MySqlStore {
             })
             .await?
         {}
-        self.write(Path::Sync, move |writer| Box::pin(async move { writer.purge(lifetimes).await }))
-            .await
+        let mut purge = Purge::new(lifetimes);
+        while !purge.is_done() {
+            purge = self
+                .write(Path::Sync, move |writer| Box::pin(async move { writer.purge(purge).await }))
+                .await?;
+        }
+        Ok(purge.gone)
     }
 
     async fn watch(&self) -> Result<MySqlWatch, Error> {

@@ -23,7 +23,7 @@ use crate::{
         order::SessionRow,
         sql::{corrupt, duration, duration_i64, failed, json, raise_times, requested, time_i64},
         statements::{Path, Statements},
-        tables::{ClockRow, Pending, Raise, Settled, Tables},
+        tables::{ClockRow, Pending, Raise, Settled, Slice, Tables},
     },
 };
 
@@ -316,40 +316,72 @@ impl Tables for MySqlTables {
         Ok(gone.map_err(failed)?.rows_affected())
     }
 
-    async fn outlived(&mut self, reissue: StoreTime, login: StoreTime) -> Result<CutOff, Error> {
+    async fn slice_end(&mut self, after: i64, rows: u32) -> Result<Option<i64>, Error> {
+        let row = query(
+            "SELECT changed_at FROM revocations WHERE changed_at > ? \
+             ORDER BY changed_at LIMIT 1 OFFSET ?",
+        )
+        .bind(after)
+        .bind(rows - 1)
+        .fetch_optional(self.run()?)
+        .await
+        .map_err(failed)?;
+        row.map(|row| get(&row, 0)).transpose()
+    }
+
+    async fn outlived(
+        &mut self,
+        slice: Slice,
+        reissue: StoreTime,
+        login: StoreTime,
+    ) -> Result<CutOff, Error> {
         let row = query(
             "SELECT COALESCE(MAX(CASE WHEN reissue_before < ? THEN reissue_before END), 0), \
                     COALESCE(MAX(CASE WHEN login_before < ? THEN login_before END), 0) \
-             FROM revocations",
+             FROM revocations WHERE changed_at > ? AND changed_at <= ?",
         )
         .bind(time_i64(reissue))
         .bind(time_i64(login))
+        .bind(slice.after)
+        .bind(slice.until)
         .fetch_one(self.run()?)
         .await
         .map_err(failed)?;
         cut_off(&row, 0)
     }
 
-    async fn drop_outlived(&mut self, outlived: CutOff, login: StoreTime) -> Result<u64, Error> {
-        let [reissue, before] = [outlived.reissue_before, outlived.login_before].map(time_i64);
+    async fn drop_covered(
+        &mut self,
+        slice: Slice,
+        floor: CutOff,
+        login: StoreTime,
+    ) -> Result<u64, Error> {
+        let [reissue, before] = [floor.reissue_before, floor.login_before].map(time_i64);
+        let gone = query(
+            "DELETE FROM revocations WHERE changed_at > ? AND changed_at <= ? \
+                 AND reissue_before <= ? AND login_before <= ? AND cleared_at < ?",
+        )
+        .bind(slice.after)
+        .bind(slice.until)
+        .bind(reissue)
+        .bind(before)
+        .bind(time_i64(login))
+        .execute(self.run()?)
+        .await
+        .map_err(failed)?;
         query(
             "UPDATE revocations SET \
                  reissue_before = CASE WHEN reissue_before <= ? THEN 0 ELSE reissue_before END, \
                  login_before = CASE WHEN login_before <= ? THEN 0 ELSE login_before END \
-             WHERE reissue_before BETWEEN 1 AND ? OR login_before BETWEEN 1 AND ?",
+             WHERE changed_at > ? AND changed_at <= ? \
+                 AND (reissue_before BETWEEN 1 AND ? OR login_before BETWEEN 1 AND ?)",
         )
         .bind(reissue)
         .bind(before)
+        .bind(slice.after)
+        .bind(slice.until)
         .bind(reissue)
         .bind(before)
-        .execute(self.run()?)
-        .await
-        .map_err(failed)?;
-        let gone = query(
-            "DELETE FROM revocations \
-             WHERE reissue_before = 0 AND login_before = 0 AND cleared_at < ?",
-        )
-        .bind(time_i64(login))
         .execute(self.run()?)
         .await
         .map_err(failed)?;

@@ -29,7 +29,7 @@ use crate::{
         },
         sql::failed,
         statements::{Path, Statements},
-        writer::{self, Changing, Done, Writer},
+        writer::{self, Changing, Done, Purge, Writer},
     },
     telemetry,
 };
@@ -67,7 +67,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// As [`connect`](PostgresStore::connect), and [`ErrorKind::Store`] if the URL cannot be read.
+    /// As [`connect`](PostgresStore::connect), and [`ErrorKind::Store`](crate::error::ErrorKind::Store) if the URL cannot be read.
     pub async fn open(url: &str) -> Result<Self, Error> {
         Self::connect(PostgresOptions::new(url.parse().map_err(failed)?)).await
     }
@@ -76,8 +76,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Store`] if it cannot be reached, [`ErrorKind::StoreTimeout`] if it does not
-    /// answer within 5 seconds, [`ErrorKind::Schema`] if its tables are another version's or
+    /// [`ErrorKind::Store`](crate::error::ErrorKind::Store) if it cannot be reached, [`ErrorKind::StoreTimeout`](crate::error::ErrorKind::StoreTimeout) if it does not
+    /// answer within 5 seconds, [`ErrorKind::Schema`](crate::error::ErrorKind::Schema) if its tables are another version's or
     /// damaged.
     pub async fn connect(options: PostgresOptions) -> Result<Self, Error> {
         let mut first = in_time(CONNECT_WAIT, options.connect.connect()).await?;
@@ -354,8 +354,13 @@ impl EpochStore for PostgresStore {
             })
             .await?
         {}
-        self.write(Path::Sync, move |writer| Box::pin(async move { writer.purge(lifetimes).await }))
-            .await
+        let mut purge = Purge::new(lifetimes);
+        while !purge.is_done() {
+            purge = self
+                .write(Path::Sync, move |writer| Box::pin(async move { writer.purge(purge).await }))
+                .await?;
+        }
+        Ok(purge.gone)
     }
 
     async fn watch(&self) -> Result<PostgresWatch, Error> {

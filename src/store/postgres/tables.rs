@@ -18,7 +18,7 @@ use crate::{
         order::SessionRow,
         sql::{duration, duration_i64, failed, raise_times, requested, time_i64},
         statements::{Path, Statements},
-        tables::{ClockRow, Pending, Raise, Settled, Tables},
+        tables::{ClockRow, Pending, Raise, Settled, Slice, Tables},
     },
 };
 
@@ -316,13 +316,34 @@ impl Tables for PostgresTables {
         Ok(gone.rows_affected())
     }
 
-    async fn outlived(&mut self, reissue: StoreTime, login: StoreTime) -> Result<CutOff, Error> {
+    async fn slice_end(&mut self, after: i64, rows: u32) -> Result<Option<i64>, Error> {
         let row = self
             .query(
-                "SELECT coalesce(max(reissue_before) FILTER (WHERE reissue_before < $1), 0), \
-                        coalesce(max(login_before) FILTER (WHERE login_before < $2), 0) \
-                 FROM revocations",
+                "SELECT changed_at FROM revocations WHERE changed_at > $1 \
+                 ORDER BY changed_at LIMIT 1 OFFSET $2 - 1",
             )
+            .bind(after)
+            .bind(i64::from(rows))
+            .fetch_optional(self.run()?)
+            .await
+            .map_err(failed)?;
+        row.map(|row| get(&row, 0)).transpose()
+    }
+
+    async fn outlived(
+        &mut self,
+        slice: Slice,
+        reissue: StoreTime,
+        login: StoreTime,
+    ) -> Result<CutOff, Error> {
+        let row = self
+            .query(
+                "SELECT coalesce(max(reissue_before) FILTER (WHERE reissue_before < $3), 0), \
+                        coalesce(max(login_before) FILTER (WHERE login_before < $4), 0) \
+                 FROM revocations WHERE changed_at > $1 AND changed_at <= $2",
+            )
+            .bind(slice.after)
+            .bind(slice.until)
             .bind(time_i64(reissue))
             .bind(time_i64(login))
             .fetch_one(self.run()?)
@@ -331,27 +352,39 @@ impl Tables for PostgresTables {
         cut_off(&row, 0)
     }
 
-    async fn drop_outlived(&mut self, outlived: CutOff, login: StoreTime) -> Result<u64, Error> {
-        self.query(
-            "UPDATE revocations SET \
-                 reissue_before = CASE WHEN reissue_before <= $1 THEN 0 ELSE reissue_before END, \
-                 login_before = CASE WHEN login_before <= $2 THEN 0 ELSE login_before END \
-             WHERE reissue_before BETWEEN 1 AND $1 OR login_before BETWEEN 1 AND $2",
-        )
-        .bind(time_i64(outlived.reissue_before))
-        .bind(time_i64(outlived.login_before))
-        .execute(self.run()?)
-        .await
-        .map_err(failed)?;
+    async fn drop_covered(
+        &mut self,
+        slice: Slice,
+        floor: CutOff,
+        login: StoreTime,
+    ) -> Result<u64, Error> {
         let gone = self
             .query(
-                "DELETE FROM revocations \
-                 WHERE reissue_before = 0 AND login_before = 0 AND cleared_at < $1",
+                "DELETE FROM revocations WHERE changed_at > $1 AND changed_at <= $2 \
+                     AND reissue_before <= $3 AND login_before <= $4 AND cleared_at < $5",
             )
+            .bind(slice.after)
+            .bind(slice.until)
+            .bind(time_i64(floor.reissue_before))
+            .bind(time_i64(floor.login_before))
             .bind(time_i64(login))
             .execute(self.run()?)
             .await
             .map_err(failed)?;
+        self.query(
+            "UPDATE revocations SET \
+                 reissue_before = CASE WHEN reissue_before <= $3 THEN 0 ELSE reissue_before END, \
+                 login_before = CASE WHEN login_before <= $4 THEN 0 ELSE login_before END \
+             WHERE changed_at > $1 AND changed_at <= $2 \
+                 AND (reissue_before BETWEEN 1 AND $3 OR login_before BETWEEN 1 AND $4)",
+        )
+        .bind(slice.after)
+        .bind(slice.until)
+        .bind(time_i64(floor.reissue_before))
+        .bind(time_i64(floor.login_before))
+        .execute(self.run()?)
+        .await
+        .map_err(failed)?;
         Ok(gone.rows_affected())
     }
 

@@ -73,8 +73,13 @@ impl PostgresWatch {
         self.store.write(Path::Sync, |_| Box::pin(async { Ok(()) })).await
     }
 
+    /// All entries, by a poll from before the beginning.
+    pub(super) async fn everything(&mut self) -> Result<Head, Error> {
+        self.changes(-1).await
+    }
+
     /// The entries changed above `cursor`, with the head, in one statement: one snapshot.
-    async fn changes(&mut self, cursor: StoreTime) -> Result<Head, Error> {
+    async fn changes(&mut self, cursor: i64) -> Result<Head, Error> {
         self.store.count(Path::Sync);
         let rows = self.rows(cursor).await?;
         let first = rows.first().ok_or_else(|| corrupt("the clock row is missing"))?;
@@ -88,19 +93,19 @@ impl PostgresWatch {
         Ok(head)
     }
 
-    async fn rows(&mut self, cursor: StoreTime) -> Result<Vec<PgRow>, Error> {
+    async fn rows(&mut self, cursor: i64) -> Result<Vec<PgRow>, Error> {
         let mut attempt = 1;
         loop {
             let answer = if self.store.options().pooler {
                 // A simple query: what is parsed and what is run could meet different connections
                 // of the server. The cursor is a number of ours.
-                let sql = POLL.replace("$1", &time_i64(cursor).to_string());
+                let sql = POLL.replace("$1", &cursor.to_string());
                 raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await
             } else if let Some(interval) = self.store.options().heartbeat {
-                let beating = query(BEATING_POLL).bind(time_i64(cursor));
+                let beating = query(BEATING_POLL).bind(cursor);
                 beating.bind(duration_i64(interval)).fetch_all(&mut self.connection).await
             } else {
-                query(POLL).bind(time_i64(cursor)).fetch_all(&mut self.connection).await
+                query(POLL).bind(cursor).fetch_all(&mut self.connection).await
             };
             match answer {
                 Err(sqlx::Error::Database(conflict))
@@ -181,6 +186,7 @@ impl Watch for PostgresWatch {
     }
 
     async fn poll(&mut self, cursor: StoreTime) -> Result<Changes, Error> {
+        let cursor = time_i64(cursor);
         let mut head = self.changes(cursor).await?;
         if head.pending && head.changes.source == Source::Primary {
             self.seal_pending().await?;

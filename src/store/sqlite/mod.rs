@@ -8,6 +8,7 @@
 
 mod file;
 mod judge;
+mod load;
 mod row;
 mod schema;
 mod session;

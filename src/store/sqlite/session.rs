@@ -14,7 +14,7 @@ use crate::{
     store::{
         Device, MAX_LISTED, Mint, Minted, Session, SessionFilter,
         order::{Family, SessionRow},
-        sql::{self, as_i64, corrupt, duration_i64, failed, id, json},
+        sql::{self, as_i64, corrupt, duration, duration_i64, failed, id, json},
     },
 };
 
@@ -107,9 +107,9 @@ impl Refresh {
                 Ok(Minted {
                     stamp: Stamp::from_micros(number(row, 0)?),
                     issued_at: now,
-                    session_began: Duration::from_micros(number(row, 1)?),
+                    session_began: moment(row, 1)?,
                     counter: counter + 1,
-                    counted_at: Duration::from_micros(number(row, 2)?),
+                    counted_at: moment(row, 2)?,
                 })
             })
             .transpose()
@@ -175,8 +175,8 @@ pub(super) fn session_row(row: &SqliteRow) -> Result<SessionRow, Error> {
     Ok(SessionRow {
         user: id(row.try_get(0).map_err(failed)?)?,
         groups: groups.iter().map(|group| id(group)).collect::<Result<_, _>>()?,
-        began: Duration::from_micros(number(row, 2)?),
-        refreshed_at: Duration::from_micros(number(row, 3)?),
+        began: moment(row, 2)?,
+        refreshed_at: moment(row, 3)?,
         last_stamp: Stamp::from_micros(number(row, 4)?),
         family: Family {
             counter: number(row, 5)?,
@@ -231,12 +231,16 @@ pub(super) async fn list(
             Ok(Session {
                 id: id(row.try_get(0).map_err(failed)?)?,
                 user: id(row.try_get(1).map_err(failed)?)?,
-                created_at: Duration::from_micros(number(row, 2)?),
-                last_refresh_at: Duration::from_micros(number(row, 3)?),
+                created_at: moment(row, 2)?,
+                last_refresh_at: moment(row, 3)?,
                 device: device(row, 4)?,
             })
         })
         .collect()
+}
+
+fn moment(row: &SqliteRow, index: usize) -> Result<Duration, Error> {
+    duration(row.try_get(index).map_err(failed)?)
 }
 
 fn groups_json(groups: &[Id]) -> Result<String, Error> {

@@ -31,7 +31,7 @@ use crate::{
         Session, SessionFilter, StatementCounts, Ticket,
         sql::failed,
         statements::{Path, Statements},
-        writer::{self, Changing, Done, Writer},
+        writer::{self, Changing, Done, Purge, Writer},
     },
 };
 
@@ -362,8 +362,13 @@ impl EpochStore for SqliteStore {
             })
             .await?
         {}
-        self.write(Path::Sync, move |writer| Box::pin(async move { writer.purge(lifetimes).await }))
-            .await
+        let mut purge = Purge::new(lifetimes);
+        while !purge.is_done() {
+            purge = self
+                .write(Path::Sync, move |writer| Box::pin(async move { writer.purge(purge).await }))
+                .await?;
+        }
+        Ok(purge.gone)
     }
 
     async fn watch(&self) -> Result<SqliteWatch, Error> {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{Row, SqliteConnection, query};
+use sqlx::{Row, SqliteConnection, query, query_scalar};
 
 use super::{
     row::{cut_off, requested, store_time},
@@ -19,7 +19,7 @@ use crate::{
         order::SessionRow,
         sql::{duration_i64, failed, json, raise_times, time_i64},
         statements::{Path, Statements},
-        tables::{ClockRow, Pending, Raise, Settled, Tables},
+        tables::{ClockRow, Pending, Raise, Settled, Slice, Tables},
     },
 };
 
@@ -275,12 +275,31 @@ impl Tables for SqliteTables {
         Ok(gone.rows_affected())
     }
 
-    async fn outlived(&mut self, reissue: StoreTime, login: StoreTime) -> Result<CutOff, Error> {
-        let row = query(
-            "SELECT coalesce(max(iif(reissue_before < ?1, reissue_before, 0)), 0), \
-                    coalesce(max(iif(login_before < ?2, login_before, 0)), 0) \
-             FROM revocations",
+    async fn slice_end(&mut self, after: i64, rows: u32) -> Result<Option<i64>, Error> {
+        query_scalar(
+            "SELECT changed_at FROM revocations WHERE changed_at > ? \
+             ORDER BY changed_at LIMIT 1 OFFSET ? - 1",
         )
+        .bind(after)
+        .bind(rows)
+        .fetch_optional(self.run())
+        .await
+        .map_err(failed)
+    }
+
+    async fn outlived(
+        &mut self,
+        slice: Slice,
+        reissue: StoreTime,
+        login: StoreTime,
+    ) -> Result<CutOff, Error> {
+        let row = query(
+            "SELECT coalesce(max(iif(reissue_before < ?3, reissue_before, 0)), 0), \
+                    coalesce(max(iif(login_before < ?4, login_before, 0)), 0) \
+             FROM revocations WHERE changed_at > ?1 AND changed_at <= ?2",
+        )
+        .bind(slice.after)
+        .bind(slice.until)
         .bind(time_i64(reissue))
         .bind(time_i64(login))
         .fetch_one(self.run())
@@ -289,23 +308,35 @@ impl Tables for SqliteTables {
         cut_off(&row, 0)
     }
 
-    async fn drop_outlived(&mut self, outlived: CutOff, login: StoreTime) -> Result<u64, Error> {
-        query(
-            "UPDATE revocations SET \
-                 reissue_before = iif(reissue_before <= ?1, 0, reissue_before), \
-                 login_before = iif(login_before <= ?2, 0, login_before) \
-             WHERE reissue_before BETWEEN 1 AND ?1 OR login_before BETWEEN 1 AND ?2",
+    async fn drop_covered(
+        &mut self,
+        slice: Slice,
+        floor: CutOff,
+        login: StoreTime,
+    ) -> Result<u64, Error> {
+        let gone = query(
+            "DELETE FROM revocations WHERE changed_at > ?1 AND changed_at <= ?2 \
+                 AND reissue_before <= ?3 AND login_before <= ?4 AND cleared_at < ?5",
         )
-        .bind(time_i64(outlived.reissue_before))
-        .bind(time_i64(outlived.login_before))
+        .bind(slice.after)
+        .bind(slice.until)
+        .bind(time_i64(floor.reissue_before))
+        .bind(time_i64(floor.login_before))
+        .bind(time_i64(login))
         .execute(self.run())
         .await
         .map_err(failed)?;
-        let gone = query(
-            "DELETE FROM revocations \
-             WHERE reissue_before = 0 AND login_before = 0 AND cleared_at < ?",
+        query(
+            "UPDATE revocations SET \
+                 reissue_before = iif(reissue_before <= ?3, 0, reissue_before), \
+                 login_before = iif(login_before <= ?4, 0, login_before) \
+             WHERE changed_at > ?1 AND changed_at <= ?2 \
+                 AND (reissue_before BETWEEN 1 AND ?3 OR login_before BETWEEN 1 AND ?4)",
         )
-        .bind(time_i64(login))
+        .bind(slice.after)
+        .bind(slice.until)
+        .bind(time_i64(floor.reissue_before))
+        .bind(time_i64(floor.login_before))
         .execute(self.run())
         .await
         .map_err(failed)?;

@@ -2,11 +2,11 @@
 
 use std::{fmt, time::Duration};
 
-use sqlx::{Row, query, query_scalar};
+use sqlx::{Row, SqliteConnection, query, query_scalar, sqlite::SqliteRow};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    SqliteStore,
+    SqliteStore, load,
     row::{cut_off, entry, store_id, store_time},
     store::Connected,
 };
@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ErrorKind},
     store::{
         Changes, Source, Watch,
-        sql::{failed, time_i64},
+        sql::{corrupt, failed, time_i64},
         statements::Path,
     },
 };
@@ -45,11 +45,11 @@ impl SqliteWatch {
 
     /// Seals pending requests, if there are any.
     async fn seal_pending(&mut self) -> Result<(), Error> {
-        self.store.count(Path::Sync);
+        self.count();
         let pending: bool = query_scalar(
             "SELECT EXISTS (SELECT 1 FROM revocation_requests WHERE revoked_before IS NULL)",
         )
-        .fetch_one(&mut self.connected.connection)
+        .fetch_one(self.connection())
         .await
         .map_err(failed)?;
         if pending {
@@ -58,45 +58,80 @@ impl SqliteWatch {
         Ok(())
     }
 
+    /// The clock row, as the beginning of an answer.
+    pub(super) async fn head(&mut self) -> Result<Changes, Error> {
+        let clock = self.store.clock().now().wall;
+        self.count();
+        let row = query(
+            "SELECT newest, db_uuid, purged_reissue_before, purged_login_before \
+             FROM revocation_clock",
+        )
+        .fetch_optional(self.connection())
+        .await
+        .map_err(failed)?
+        .ok_or_else(|| corrupt("the clock row is missing"))?;
+        head(&row, clock)
+    }
+
     /// The entries changed above `cursor`, with the head, in one statement: one snapshot.
     async fn changes(&mut self, cursor: i64) -> Result<Changes, Error> {
-        self.seal_pending().await?;
         let clock = self.store.clock().now().wall;
-        self.store.count(Path::Sync);
+        self.count();
         let rows = query(
             "SELECT newest, db_uuid, purged_reissue_before, purged_login_before, \
                     scope, subject, reissue_before, login_before, cleared_at \
              FROM revocation_clock LEFT JOIN revocations ON changed_at > ?",
         )
         .bind(cursor)
-        .fetch_all(&mut self.connected.connection)
+        .fetch_all(self.connection())
         .await
         .map_err(failed)?;
-        let first = rows
-            .first()
-            .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the clock row is missing"))?;
-        let head = store_time(first, 0)?;
-        let store = store_id(first, 1)?;
-        let floor = cut_off(first, 2)?;
-        let mut entries = Vec::with_capacity(rows.len());
+        let first = rows.first().ok_or_else(|| corrupt("the clock row is missing"))?;
+        let mut changes = head(first, clock)?;
+        changes.entries.reserve(rows.len());
         for row in &rows {
             // The clock row alone: nothing has changed.
             if row.try_get::<Option<&str>, _>(4).map_err(failed)?.is_some() {
-                entries.push(entry(row, 4, head)?);
+                changes.entries.push(entry(row, 4, changes.head)?);
             }
         }
-        self.connected.file.check()?;
-        Ok(Changes { store, head, clock, floor, source: Source::Primary, entries })
+        Ok(changes)
     }
+
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connected.connection
+    }
+
+    pub(super) fn count(&self) {
+        self.store.count(Path::Sync);
+    }
+}
+
+/// The columns `newest, db_uuid, purged_reissue_before, purged_login_before`.
+fn head(row: &SqliteRow, clock: Duration) -> Result<Changes, Error> {
+    Ok(Changes {
+        store: store_id(row, 1)?,
+        head: store_time(row, 0)?,
+        clock,
+        floor: cut_off(row, 2)?,
+        source: Source::Primary,
+        entries: Vec::new(),
+    })
 }
 
 impl Watch for SqliteWatch {
     async fn load(&mut self) -> Result<Changes, Error> {
-        self.changes(-1).await
+        self.seal_pending().await?;
+        let changes = load::load(self).await?;
+        self.connected.file.check()?;
+        Ok(changes)
     }
 
     async fn poll(&mut self, cursor: StoreTime) -> Result<Changes, Error> {
-        self.changes(time_i64(cursor)).await
+        self.seal_pending().await?;
+        let changes = self.changes(time_i64(cursor)).await?;
+        self.connected.file.check()?;
+        Ok(changes)
     }
 
     async fn hint(&mut self) -> Result<(), Error> {
@@ -105,9 +140,9 @@ impl Watch for SqliteWatch {
             if let Ok(changed) = timeout(LOOK_INTERVAL, self.revoked.changed()).await {
                 return changed.map_err(|gone| Error::new(ErrorKind::TaskEnded, gone));
             }
-            self.store.count(Path::Sync);
+            self.count();
             let seen: i64 = query_scalar("PRAGMA data_version")
-                .fetch_one(&mut self.connected.connection)
+                .fetch_one(self.connection())
                 .await
                 .map_err(failed)?;
             if self.data_version.replace(seen) != Some(seen) {
