@@ -67,7 +67,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// As [`connect`](PostgresStore::connect), and [`ErrorKind::Store`](crate::error::ErrorKind::Store) if the URL cannot be read.
+    /// As [`connect`](PostgresStore::connect), and
+    /// [`ErrorKind::Store`](crate::error::ErrorKind::Store) if the URL cannot be read.
     pub async fn open(url: &str) -> Result<Self, Error> {
         Self::connect(PostgresOptions::new(url.parse().map_err(failed)?)).await
     }
@@ -76,9 +77,10 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Store`](crate::error::ErrorKind::Store) if it cannot be reached, [`ErrorKind::StoreTimeout`](crate::error::ErrorKind::StoreTimeout) if it does not
-    /// answer within 5 seconds, [`ErrorKind::Schema`](crate::error::ErrorKind::Schema) if its tables are another version's or
-    /// damaged.
+    /// [`ErrorKind::Store`](crate::error::ErrorKind::Store) if it cannot be reached,
+    /// [`ErrorKind::StoreTimeout`](crate::error::ErrorKind::StoreTimeout) if it does not answer
+    /// within 5 seconds, [`ErrorKind::Schema`](crate::error::ErrorKind::Schema) if its tables are
+    /// another version's or damaged.
     pub async fn connect(options: PostgresOptions) -> Result<Self, Error> {
         let mut first = in_time(CONNECT_WAIT, options.connect.connect()).await?;
         timeout(SYNC_WAIT, schema::prepare(&mut first)).await.map_err(late)??;
