@@ -8,6 +8,7 @@ use crate::{
     cutoff::{CutOff, StoreTime},
     error::{Error, ErrorKind},
     scope::{Id, InvalidId, Scope, ScopeKind, UnknownName},
+    telemetry,
 };
 
 /// What the database said, as the cause of our own error.
@@ -59,15 +60,23 @@ pub(super) fn cut_off(reissue_before: i64, login_before: i64) -> Result<CutOff, 
 }
 
 /// A row of the revocations: `times` are `reissue_before`, `login_before` and `cleared_at`.
+///
+/// `None` if it names no valid scope: no token can carry that subject, so nobody is left unrevoked,
+/// and one such row must not stop everybody.
 pub(super) fn entry(
     kind: &str,
     subject: &str,
     times: [i64; 3],
     head: StoreTime,
-) -> Result<Entry, Error> {
+) -> Result<Option<Entry>, Error> {
     let kind: ScopeKind = kind.parse().map_err(|unknown: UnknownName| corrupt(unknown))?;
-    let scope =
-        Scope::new(kind, subject).map_err(|problem| corrupt(format!("a {kind} {problem}")))?;
+    let scope = match Scope::new(kind, subject) {
+        Ok(scope) => scope,
+        Err(problem) => {
+            telemetry::request_refused(&problem);
+            return Ok(None);
+        }
+    };
     let [reissue_before, login_before, cleared_at] = times;
     let entry = Entry {
         scope,
@@ -78,7 +87,7 @@ pub(super) fn entry(
     if entry.cut_off.revoked_before().max(entry.cleared_at) > head {
         return Err(corrupt(format!("a cut-off of a {kind} lies above newest ({head})")));
     }
-    Ok(entry)
+    Ok(Some(entry))
 }
 
 /// A request, or why it can be no token's. Whoever writes plain SQL need not know of

@@ -90,7 +90,8 @@ pub(super) trait Tables: Send + Sized {
 
     // ---- requests ----
 
-    /// The requests that nobody has sealed yet, in their order.
+    /// The first [`SEALED_AT_ONCE`](super::writer::SEALED_AT_ONCE) requests that nobody has sealed
+    /// yet, in their order.
     fn pending(&mut self) -> impl Future<Output = Result<Vec<Pending>, Error>> + Send;
 
     /// Notes what became of requests.

@@ -27,13 +27,27 @@ const SLICE: u32 = 1_000;
 pub(super) type Changing<'w, R> = Pin<Box<dyn Future<Output = Result<R, Error>> + Send + 'w>>;
 
 /// A transaction that has ended well.
-pub(super) struct Done<C, R> {
+pub(super) struct Done<C, R, F> {
     pub(super) connection: C,
-    /// What the change has to say: a refusal, too, if it was [decided](ErrorKind::is_decision).
-    pub(super) answer: Result<R, Error>,
+    pub(super) outcome: Outcome<R, F>,
     /// The newest revocation or clear, if there was one in it.
     pub(super) revoked: Option<StoreTime>,
 }
+
+/// What has become of a change.
+pub(super) enum Outcome<R, F> {
+    /// It was made, or refused, if that was [decided](ErrorKind::is_decision).
+    Answer(Result<R, Error>),
+    /// There was more to be sealed than one transaction is for: it is still to be made, in another.
+    Unmade(F),
+}
+
+/// The most requests that one transaction seals. Others wait for its lock meanwhile, and what it
+/// sends has to fit into what a server takes at once.
+pub(super) const SEALED_AT_ONCE: u32 = 2_000;
+
+/// The most cut-offs that one statement raises.
+const RAISED_AT_ONCE: usize = 10_000;
 
 /// Seals what is pending, runs `change`, commits.
 ///
@@ -43,21 +57,27 @@ pub(super) struct Done<C, R> {
 ///
 /// Whatever the database says, and what `change` says without having decided. Nothing is written
 /// then.
-pub(super) async fn write<T: Tables, R>(
+pub(super) async fn write<T: Tables, R, F>(
     tables: T,
     clock: ClockRow,
-    change: impl for<'w> FnOnce(&'w mut Writer<T>) -> Changing<'w, R> + Send,
-) -> Result<Done<T::Committed, R>, Error> {
+    change: F,
+) -> Result<Done<T::Committed, R, F>, Error>
+where
+    F: for<'w> FnOnce(&'w mut Writer<T>) -> Changing<'w, R> + Send,
+{
     let mut writer = Writer::new(tables, clock);
-    writer.seal_pending().await?;
-    let answer = match change(&mut writer).await {
-        // Dropping the tables rolls back.
-        Err(failed) if !failed.kind().is_decision() => return Err(failed),
-        answer => answer,
+    let outcome = if writer.seal_pending().await? < SEALED_AT_ONCE as usize {
+        match change(&mut writer).await {
+            // Dropping the tables rolls back.
+            Err(failed) if !failed.kind().is_decision() => return Err(failed),
+            answer => Outcome::Answer(answer),
+        }
+    } else {
+        Outcome::Unmade(change)
     };
     let revoked = (writer.newest > writer.began_at).then_some(writer.newest);
     let connection = writer.commit().await?;
-    Ok(Done { connection, answer, revoked })
+    Ok(Done { connection, outcome, revoked })
 }
 
 /// Mints beside others who do: `tables` need hold no more than a lock of the clock row that others
@@ -158,14 +178,19 @@ impl<T: Tables> Writer<T> {
     }
 
     async fn raise(&mut self, raises: Vec<Raise>) -> Result<(), Error> {
-        if raises.is_empty() { Ok(()) } else { self.tables.raise(&raises).await }
+        for raises in raises.chunks(RAISED_AT_ONCE) {
+            self.tables.raise(raises).await?;
+        }
+        Ok(())
     }
 
-    /// Seals what other transactions have requested, in the order of the requests.
-    async fn seal_pending(&mut self) -> Result<(), Error> {
+    /// Seals what other transactions have requested, in the order of the requests, and returns how
+    /// many those were.
+    async fn seal_pending(&mut self) -> Result<usize, Error> {
         let pending = self.tables.pending().await?;
-        if pending.is_empty() {
-            return Ok(());
+        let count = pending.len();
+        if count == 0 {
+            return Ok(0);
         }
         let valid: Vec<Revocation> =
             pending.iter().filter_map(|request| request.revocation.clone().ok()).collect();
@@ -190,7 +215,8 @@ impl<T: Tables> Writer<T> {
                 }
             });
         }
-        self.tables.settle(&settled).await
+        self.tables.settle(&settled).await?;
+        Ok(count)
     }
 
     /// The receipt of a request, once it is sealed.

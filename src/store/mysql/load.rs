@@ -6,7 +6,7 @@
 use sqlx::{Executor, query};
 
 use super::{
-    row::entry,
+    row::{entry, get},
     watch::{HEAD, Head, MySqlWatch},
 };
 use crate::{
@@ -47,10 +47,9 @@ async fn pages(watch: &mut MySqlWatch) -> Result<Head, Error> {
         .ok_or_else(|| corrupt("the clock row is missing"))?;
     let mut head = watch.head(&row)?;
     let entries = &mut head.changes.entries;
+    let mut last: (Vec<u8>, Vec<u8>) = Default::default();
     loop {
-        let last = entries.last().map(|entry| &entry.scope);
-        let kind = last.map_or("", |scope| scope.kind().as_str()).as_bytes();
-        let subject = last.map_or("", |scope| scope.subject()).as_bytes();
+        let (kind, subject) = (&*last.0, &*last.1);
         let (store, connection) = watch.parts();
         store.count(Path::Sync);
         let page = query(PAGE)
@@ -62,11 +61,10 @@ async fn pages(watch: &mut MySqlWatch) -> Result<Head, Error> {
             .await
             .map_err(failed)?;
         for row in &page {
-            entries.push(entry(row, 0, head.changes.head)?);
+            entries.extend(entry(row, 0, head.changes.head)?);
         }
-        if page.len() < PAGE_ROWS {
-            return Ok(head);
-        }
+        let Some(row) = page.last().filter(|_| page.len() == PAGE_ROWS) else { return Ok(head) };
+        last = (get(row, 0)?, get(row, 1)?);
     }
 }
 

@@ -12,12 +12,13 @@ use crate::{
 
 /// What a connection of ours is told first, whatever the server's defaults are.
 ///
-/// Texts are cut nowhere in silence; waiting for a lock has a limit
+/// Texts and answers are cut nowhere in silence; no transaction follows another by itself; waiting for a lock has a limit
 /// ([`SERVER_WAIT`](crate::store::limits::SERVER_WAIT)); a statement sees what is committed and
 /// nothing else.
 pub(super) const SESSION: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
      time_zone = '+00:00', innodb_lock_wait_timeout = 5, \
-     lock_wait_timeout = 5, autocommit = 1; \
+     lock_wait_timeout = 5, autocommit = 1, completion_type = 0, sql_safe_updates = 0, \
+     sql_select_limit = 18446744073709551615; \
      SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// How a [`MySqlStore`](super::MySqlStore) is reached.

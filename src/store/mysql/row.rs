@@ -30,7 +30,7 @@ pub(super) fn flag(row: &MySqlRow, index: usize) -> Result<bool, Error> {
 }
 
 /// The columns `scope, subject, reissue_before, login_before, cleared_at` from `first` on.
-pub(super) fn entry(row: &MySqlRow, first: usize, head: StoreTime) -> Result<Entry, Error> {
+pub(super) fn entry(row: &MySqlRow, first: usize, head: StoreTime) -> Result<Option<Entry>, Error> {
     let times = [get(row, first + 2)?, get(row, first + 3)?, get(row, first + 4)?];
     sql::entry(text(row, first)?, text(row, first + 1)?, times, head)
 }

@@ -28,7 +28,7 @@ use crate::{
         sql::failed,
         statements::{Path, Statements},
         tables::ClockRow,
-        writer::{self, Changing, Done, Purge, Writer},
+        writer::{self, Changing, Done, Outcome, Purge, Writer},
     },
 };
 
@@ -104,17 +104,23 @@ impl MySqlStore {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         path: Path,
-        change: impl for<'w> FnOnce(&'w mut Writer<MySqlTables>) -> Changing<'w, T> + Send + 'static,
+        mut change: impl for<'w> FnOnce(&'w mut Writer<MySqlTables>) -> Changing<'w, T> + Send + 'static,
     ) -> Result<T, Error> {
         let store = self.clone();
         in_a_task(limit(path), async move {
-            let (tables, clock) = store.begin(path, Lock::Exclusive).await?;
-            let Done { connection, answer, revoked } = writer::write(tables, clock, change).await?;
-            drop(connection);
-            if revoked.is_some() {
-                store.shared.revoked.send_replace(());
+            loop {
+                let (tables, clock) = store.begin(path, Lock::Exclusive).await?;
+                let Done { connection, outcome, revoked } =
+                    writer::write(tables, clock, change).await?;
+                drop(connection);
+                if revoked.is_some() {
+                    store.shared.revoked.send_replace(());
+                }
+                match outcome {
+                    Outcome::Answer(answer) => return answer,
+                    Outcome::Unmade(unmade) => change = unmade,
+                }
             }
-            answer
         })
         .await
     }

@@ -24,6 +24,7 @@ use crate::{
         sql::{corrupt, duration, duration_i64, failed, json, raise_times, requested, time_i64},
         statements::{Path, Statements},
         tables::{ClockRow, Pending, Raise, Settled, Slice, Tables},
+        writer::SEALED_AT_ONCE,
     },
 };
 
@@ -223,8 +224,9 @@ impl Tables for MySqlTables {
     async fn pending(&mut self) -> Result<Vec<Pending>, Error> {
         let rows = query(
             "SELECT seq, scope, subject, demand, spared FROM revocation_requests \
-             WHERE revoked_before IS NULL ORDER BY seq",
+             WHERE revoked_before IS NULL ORDER BY seq LIMIT ?",
         )
+        .bind(i64::from(SEALED_AT_ONCE))
         .fetch_all(self.run()?)
         .await
         .map_err(failed)?;

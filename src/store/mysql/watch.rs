@@ -96,7 +96,7 @@ impl MySqlWatch {
         for row in &rows {
             // The clock row alone: nothing has changed.
             if get::<Option<&[u8]>>(row, HEAD_COLUMNS)?.is_some() {
-                head.changes.entries.push(entry(row, HEAD_COLUMNS, head.changes.head)?);
+                head.changes.entries.extend(entry(row, HEAD_COLUMNS, head.changes.head)?);
             }
         }
         Ok(head)

@@ -44,18 +44,20 @@ pub(super) struct Listener {
     heard: watch::Receiver<Heard>,
     deaf: Arc<Notify>,
     task: JoinHandle<()>,
-    /// The gaps that the sync was hinted of.
-    gaps: u64,
-    /// What polls have found that was not announced by then, and since when.
-    missing: Option<(StoreTime, Instant)>,
-    /// What was found before the connection was replaced does not count against the next one.
-    forgiven: StoreTime,
+    /// What the sync was hinted of.
+    hinted: Heard,
+    /// The announcements that were counted when the last poll was answered.
+    counted: u64,
+    /// Since when something is known that should have been announced, and was not.
+    missing: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Heard {
-    /// The highest cut-off that was announced.
+    /// The highest cut-off that was announced: by anybody, so it may be none of this store's.
     announced: StoreTime,
+    /// How many announcements there were.
+    count: u64,
     /// How often something may have been missed.
     gaps: u64,
 }
@@ -65,35 +67,34 @@ impl Listener {
         let (hints, heard) = watch::channel(Heard::default());
         let deaf = Arc::new(Notify::new());
         let task = tokio::spawn(listen(options, deaf.clone(), hints));
-        Self { heard, deaf, task, gaps: 0, missing: None, forgiven: StoreTime::ZERO }
+        Self { heard, deaf, task, hinted: Heard::default(), counted: 0, missing: None }
     }
 
-    /// Resolves when something above `known` may have been revoked.
+    /// Resolves when something above `known` may have been revoked; once for each announcement, or
+    /// one that is none of this store's would never end.
     pub(super) async fn hint(&mut self, known: StoreTime) {
-        let gaps = self.gaps;
-        let news = |heard: &Heard| heard.announced > known || heard.gaps != gaps;
-        match self.heard.wait_for(news).await.map(|heard| heard.gaps) {
-            Ok(gaps) => self.gaps = gaps,
+        let Heard { announced, gaps, .. } = self.hinted;
+        let news = |heard: &Heard| heard.announced > known.max(announced) || heard.gaps != gaps;
+        match self.heard.wait_for(news).await.map(|heard| *heard) {
+            Ok(heard) => self.hinted = heard,
             // The task has ended, with the runtime. Polls go on.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// A poll has found all up to `head`; before, `known` was. If something of that should have
-    /// been announced long ago, the connection is deaf, and replaced.
+    /// A poll has found all up to `head`; before, `known` was. If it found something and nothing at
+    /// all was heard, not even a while later, the connection is deaf, and replaced.
     pub(super) fn found(&mut self, head: StoreTime, known: StoreTime) {
-        let announced = self.heard.borrow().announced.max(self.forgiven);
+        let count = self.heard.borrow().count;
+        let heard = std::mem::replace(&mut self.counted, count) != count;
         match self.missing {
-            Some((missing, _)) if announced >= missing => self.missing = None,
-            Some((_, since)) if since.elapsed() >= PATIENCE => {
+            _ if heard => self.missing = None,
+            Some(since) if since.elapsed() >= PATIENCE => {
                 self.missing = None;
-                self.forgiven = head;
                 telemetry::listener_deaf();
                 self.deaf.notify_one();
             }
-            None if head > known && announced < head => {
-                self.missing = Some((head, Instant::now()));
-            }
+            None if head > known => self.missing = Some(Instant::now()),
             _ => {}
         }
     }
@@ -138,6 +139,7 @@ async fn listen_once(
         };
         match heard {
             Ok(Ok(Some(announcement))) => hints.send_modify(|heard| {
+                heard.count += 1;
                 match announcement.payload().parse().map(StoreTime::from_micros) {
                     Ok(cut_off) => heard.announced = heard.announced.max(cut_off),
                     // Somebody else's, who may mean something all the same.

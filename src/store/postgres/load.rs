@@ -1,18 +1,14 @@
-//! Loading everything, by the page.
+//! Loading everything, as a copy in binary form.
 //!
-//! A row costs the driver more than all that is done with it. So the database puts all of some
-//! blocks of the table into one: the texts with line feeds between them, the numbers as an array.
-//! While a page is read here, the database is at the next.
-//!
-//! Blocks can be asked for since PostgreSQL 14, and by what speaks its protocol perhaps never. There
-//! a load is a poll from before the beginning.
+//! A row costs the driver more than all that is done with it. A copy hands the table over as bytes,
+//! and what they say is read here. What speaks PostgreSQL's protocol and knows no such copy is asked
+//! by a poll from before the beginning.
 
-use sqlx::{query, raw_sql};
+use std::future::poll_fn;
 
-use super::{
-    row::get,
-    watch::{HEAD, Head, PostgresWatch},
-};
+use sqlx::raw_sql;
+
+use super::watch::{HEAD, Head, PostgresWatch};
 use crate::{
     cutoff::StoreTime,
     error::Error,
@@ -23,68 +19,49 @@ use crate::{
     },
 };
 
-/// The blocks of a page: a megabyte, some ten thousand rows.
-const PAGE_BLOCKS: i64 = 128;
-
-/// No table has so many blocks.
-const ALL_BLOCKS: i64 = u32::MAX as i64;
-
-/// The first version that scans blocks by their numbers.
-const KNOWS_BLOCKS: u32 = 140_000;
-
-/// How many blocks the table has, more or less, if they can be asked for.
-const BLOCKS: &str = "SELECT pg_relation_size('revocations') / current_setting('block_size')::bigint, \
-     EXISTS (SELECT FROM revocations WHERE ctid < '(0,0)')";
-
-/// The rows of some blocks. An array for each number would take longer than all the rest, and nearly
-/// every row has one: positive for a login, negative for a refresh. The others have all of theirs
-/// behind the subject; how many those are is said last.
-const PAGE: &str = "SELECT coalesce(string_agg(scope, E'\n'), ''), \
-         coalesce(string_agg( \
-             CASE WHEN cleared_at = 0 AND (reissue_before = 0 OR login_before = 0) THEN subject \
-             ELSE concat_ws(E'\t', subject, reissue_before, login_before, cleared_at) END, \
-             E'\n'), ''), \
-         coalesce(array_agg(login_before - reissue_before), '{}'), \
-         count(*) FILTER (WHERE cleared_at <> 0 OR (reissue_before <> 0 AND login_before <> 0)) \
-     FROM revocations WHERE ctid >= $1::text::tid AND ctid < $2::text::tid";
+/// The columns are those of [`Rows::row`].
+const COPY: &str = "COPY revocations (scope, subject, reissue_before, login_before, cleared_at) \
+     TO STDOUT (FORMAT binary)";
 
 /// Everything, in one snapshot.
 pub(super) async fn load(watch: &mut PostgresWatch) -> Result<Head, Error> {
-    let Some(blocks) = blocks(watch).await? else { return watch.everything().await };
+    if !watch.copies {
+        return watch.everything().await;
+    }
     // One transaction that only reads is one snapshot. After an error the connection is closed.
     run(watch, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let (store, connection) = watch.parts();
     store.count(Path::Sync);
     let head = raw_sql(HEAD).fetch_optional(connection).await.map_err(failed)?;
     let mut head = watch.head(&head.ok_or_else(|| corrupt("the clock row is missing"))?)?;
-    let (newest, entries) = (head.changes.head, &mut head.changes.entries);
-    let mut first = 0;
-    let mut page = Page::default();
-    while first < ALL_BLOCKS {
-        // Whatever the table has grown by since is in the last page.
-        let end = if first + PAGE_BLOCKS < blocks { first + PAGE_BLOCKS } else { ALL_BLOCKS };
-        let read = async { page.read(newest, entries) };
-        let (next, read) = tokio::join!(Page::fetch(watch, first, end), read);
-        read?;
-        (page, first) = (next?, end);
+    match rows(watch, head.changes.head).await? {
+        Some(entries) => head.changes.entries = entries,
+        None => {
+            // The driver does not read on behind the refusal.
+            watch.reconnect().await?;
+            watch.copies = false;
+            return watch.everything().await;
+        }
     }
-    page.read(newest, entries)?;
     run(watch, "COMMIT").await?;
     Ok(head)
 }
 
-/// How many blocks the table has; `None` if they cannot be asked for.
-async fn blocks(watch: &mut PostgresWatch) -> Result<Option<i64>, Error> {
+/// The rows; `None` if there is no such copy to be had.
+async fn rows(watch: &mut PostgresWatch, newest: StoreTime) -> Result<Option<Vec<Entry>>, Error> {
     let (store, connection) = watch.parts();
-    if connection.server_version_num() < Some(KNOWS_BLOCKS) {
-        return Ok(None);
-    }
     store.count(Path::Sync);
-    match raw_sql(BLOCKS).fetch_one(connection).await {
-        Ok(row) => get(&row, 0).map(Some),
-        Err(sqlx::Error::Database(_)) => Ok(None),
-        Err(cause) => Err(failed(cause)),
+    let mut copy = match connection.copy_out_raw(COPY).await {
+        Ok(copy) => copy,
+        // It is refused before anything is handed over.
+        Err(sqlx::Error::Database(_)) => return Ok(None),
+        Err(cause) => return Err(failed(cause)),
+    };
+    let mut rows = Rows::new(newest);
+    while let Some(bytes) = poll_fn(|context| copy.as_mut().poll_next(context)).await {
+        rows.read(&bytes.map_err(failed)?)?;
     }
+    rows.end().map(Some)
 }
 
 async fn run(watch: &mut PostgresWatch, sql: &'static str) -> Result<(), Error> {
@@ -93,108 +70,151 @@ async fn run(watch: &mut PostgresWatch, sql: &'static str) -> Result<(), Error> 
     raw_sql(sql).execute(connection).await.map(drop).map_err(failed)
 }
 
-/// What [`PAGE`] answers.
-#[derive(Default)]
-struct Page {
-    kinds: String,
-    subjects: String,
-    numbers: Vec<i64>,
-    /// How many rows have their numbers behind the subject.
-    odd: i64,
+/// How a copy begins: a signature, flags that say nothing, and an extension of no length.
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// What a copy in binary form says, read as it comes in.
+struct Rows {
+    newest: StoreTime,
+    entries: Vec<Entry>,
+    /// Of what came in, the part that is not read yet: less than a row.
+    rest: Vec<u8>,
+    began: bool,
+    ended: bool,
 }
 
-impl Page {
-    /// The blocks from `first` to before `end`.
-    async fn fetch(watch: &mut PostgresWatch, first: i64, end: i64) -> Result<Self, Error> {
-        let (store, connection) = watch.parts();
-        store.count(Path::Sync);
-        let row = query(PAGE)
-            .persistent(!store.options().pooler)
-            .bind(format!("({first},0)"))
-            .bind(format!("({end},0)"))
-            .fetch_one(connection)
-            .await
-            .map_err(failed)?;
-        Ok(Self {
-            kinds: get(&row, 0)?,
-            subjects: get(&row, 1)?,
-            numbers: get(&row, 2)?,
-            odd: get(&row, 3)?,
-        })
+impl Rows {
+    fn new(newest: StoreTime) -> Self {
+        Self { newest, entries: Vec::new(), rest: Vec::new(), began: false, ended: false }
     }
 
-    /// Adds its rows to `entries`.
-    ///
-    /// Identifiers hold neither line feeds nor tabs. Should the database hold one all the same, there
-    /// are more of them than belong there: an error, and never another row than is there.
-    fn read(&self, head: StoreTime, entries: &mut Vec<Entry>) -> Result<(), Error> {
-        let count = |text: &str, separator| text.bytes().filter(|byte| *byte == separator).count();
-        let rows = self.numbers.len();
-        let tabs = usize::try_from(self.odd).map_err(corrupt)? * 3;
-        if count(&self.subjects, b'\n') + 1 != rows.max(1) || count(&self.subjects, b'\t') != tabs {
-            return Err(corrupt("a subject holds a line feed or a tab"));
-        }
-        entries.reserve(rows);
-        let lines = self.kinds.split('\n').zip(self.subjects.split('\n'));
-        for ((kind, line), number) in lines.zip(&self.numbers) {
-            let (subject, times) = match line.split_once('\t') {
-                None => (line, [(-number).max(0), (*number).max(0), 0]),
-                Some((subject, numbers)) => (subject, three(numbers)?),
-            };
-            entries.push(entry(kind, subject, times, head)?);
+    /// Reads what is whole in it, and keeps the rest.
+    fn read(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        // Mostly a message is a row.
+        if self.rest.is_empty() {
+            let read = self.whole(bytes)?;
+            self.rest.extend_from_slice(&bytes[read..]);
+        } else {
+            let mut rest = std::mem::take(&mut self.rest);
+            rest.extend_from_slice(bytes);
+            let read = self.whole(&rest)?;
+            rest.drain(..read);
+            self.rest = rest;
         }
         Ok(())
     }
-}
 
-/// Three numbers with tabs between them.
-fn three(numbers: &str) -> Result<[i64; 3], Error> {
-    let mut numbers = numbers.split('\t').map(|number| number.parse().map_err(corrupt));
-    let mut number = || numbers.next().unwrap_or_else(|| Err(corrupt("a number is missing")));
-    Ok([number()?, number()?, number()?])
+    /// Reads rows as long as they are whole. Returns how many bytes they took.
+    fn whole(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        let mut left = bytes;
+        if !self.began {
+            let Some((header, rows)) = left.split_at_checked(HEADER.len()) else { return Ok(0) };
+            if header != HEADER {
+                return Err(corrupt("the copy begins in an unknown way"));
+            }
+            (self.began, left) = (true, rows);
+        }
+        while let Some(next) = self.row(left)? {
+            left = next;
+        }
+        Ok(bytes.len() - left.len())
+    }
+
+    /// Reads a row, and returns what is behind it. `None` if it is not whole.
+    fn row<'b>(&mut self, bytes: &'b [u8]) -> Result<Option<&'b [u8]>, Error> {
+        let Some((columns, mut left)) = bytes.split_first_chunk() else { return Ok(None) };
+        match i16::from_be_bytes(*columns) {
+            -1 if !self.ended => {
+                self.ended = true;
+                return Ok(Some(left));
+            }
+            5 if !self.ended => {}
+            _ => return Err(corrupt("the copy has other columns than were asked for")),
+        }
+        let mut fields: [&[u8]; 5] = [&[]; 5];
+        for field in &mut fields {
+            let Some((length, behind)) = left.split_first_chunk() else { return Ok(None) };
+            // Negative for NULL, which these columns are not.
+            let length = usize::try_from(i32::from_be_bytes(*length)).map_err(corrupt)?;
+            let Some((value, behind)) = behind.split_at_checked(length) else { return Ok(None) };
+            (*field, left) = (value, behind);
+        }
+        let [kind, subject, times @ ..] = fields;
+        let text = |bytes| str::from_utf8(bytes).map_err(corrupt);
+        let time = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).map_err(corrupt);
+        let times = [time(times[0])?, time(times[1])?, time(times[2])?];
+        self.entries.extend(entry(text(kind)?, text(subject)?, times, self.newest)?);
+        Ok(Some(left))
+    }
+
+    /// All of it, if nothing is missing.
+    fn end(self) -> Result<Vec<Entry>, Error> {
+        if self.ended && self.rest.is_empty() {
+            Ok(self.entries)
+        } else {
+            Err(corrupt("the copy broke off"))
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cutoff::CutOff, error::ErrorKind};
+    use crate::error::ErrorKind;
 
-    fn read(
-        kinds: &str,
-        subjects: &str,
-        numbers: &[i64],
-        odd: i64,
-    ) -> Result<Vec<Entry>, ErrorKind> {
-        let (kinds, subjects) = (kinds.to_owned(), subjects.to_owned());
-        let page = Page { kinds, subjects, numbers: numbers.to_vec(), odd };
-        let mut entries = Vec::new();
-        let read = page.read(StoreTime::from_micros(9), &mut entries);
-        read.map(|()| entries).map_err(|error| error.kind())
+    /// A copy of rows with these texts, and the times 1, 2 and 3.
+    fn copy(rows: &[(&str, &str)]) -> Vec<u8> {
+        let mut bytes = HEADER.to_vec();
+        for (kind, subject) in rows {
+            bytes.extend(5_i16.to_be_bytes());
+            for text in [kind, subject] {
+                bytes.extend((text.len() as i32).to_be_bytes());
+                bytes.extend(text.as_bytes());
+            }
+            for time in 1_i64..=3 {
+                bytes.extend(8_i32.to_be_bytes());
+                bytes.extend(time.to_be_bytes());
+            }
+        }
+        bytes.extend((-1_i16).to_be_bytes());
+        bytes
+    }
+
+    fn read<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> Result<Vec<Entry>, ErrorKind> {
+        let mut rows = Rows::new(StoreTime::from_micros(9));
+        let read = parts.into_iter().try_for_each(|part| rows.read(part));
+        read.and_then(|()| rows.end()).map_err(|error| error.kind())
     }
 
     #[test]
-    fn a_page_is_its_rows() {
-        assert_eq!(read("", "", &[], 0), Ok(Vec::new()));
-        let kinds = "everyone\nuser\nuser\ngroup";
-        let entries = read(kinds, "\nalice\nbob\nstaff\t1\t2\t3", &[-5, 9, 0, 1], 1);
-        let times: Vec<[u64; 3]> = entries
-            .unwrap_or_default()
-            .iter()
-            .map(
-                |Entry { cut_off: CutOff { reissue_before, login_before }, cleared_at, .. }| {
-                    [reissue_before, login_before, cleared_at].map(|time| time.as_micros())
-                },
-            )
-            .collect();
-        assert_eq!(times, [[5, 0, 0], [0, 9, 0], [0, 0, 0], [1, 2, 3]]);
+    fn a_copy_is_its_rows_however_it_is_cut() {
+        let rows = [("everyone", ""), ("user", "alice"), ("group", "jos\u{e9}\u{2028}")];
+        let copy = copy(&rows);
+        for length in 1..=copy.len() {
+            let entries = read(copy.chunks(length)).unwrap_or_default();
+            let told: Vec<(&str, &str)> = entries
+                .iter()
+                .map(|entry| (entry.scope.kind().as_str(), entry.scope.subject()))
+                .collect();
+            assert_eq!(told, rows, "by {length} bytes");
+            assert!(entries.iter().all(|entry| {
+                (entry.cut_off.reissue_before.as_micros(), entry.cleared_at.as_micros()) == (1, 3)
+            }));
+        }
+        assert_eq!(read([&self::copy(&[])[..]]), Ok(Vec::new()));
     }
 
     #[test]
-    fn a_line_feed_or_a_tab_in_a_subject_is_an_error_and_no_other_row() {
-        for subject in ["a\n", "\na", "a\nb", "a\t", "a\t1\t2\t3"] {
-            assert_eq!(read("user", subject, &[1], 0), Err(ErrorKind::Corrupt), "{subject:?}");
-            let odd = format!("{subject}\t1\t2\t3");
-            assert_eq!(read("user", &odd, &[1], 1), Err(ErrorKind::Corrupt), "{odd:?}");
+    fn a_copy_that_breaks_off_or_is_another_is_an_error() {
+        let whole = copy(&[("user", "alice")]);
+        for length in 0..whole.len() {
+            assert_eq!(read([&whole[..length]]), Err(ErrorKind::Corrupt), "of {length} bytes");
+        }
+        let columns = [HEADER, &4_i16.to_be_bytes()].concat();
+        let null = [HEADER, &5_i16.to_be_bytes(), &(-1_i32).to_be_bytes()].concat();
+        let more = [&whole[..], &whole[HEADER.len()..]].concat();
+        for bytes in [&b"PGCOPY\n\xff\r\n\0\0\0\0\x01\0\0\0\0"[..], &columns, &null, &more] {
+            assert_eq!(read([bytes]), Err(ErrorKind::Corrupt), "{bytes:?}");
         }
     }
 }

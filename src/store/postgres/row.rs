@@ -20,7 +20,7 @@ where
 }
 
 /// The columns `scope, subject, reissue_before, login_before, cleared_at` from `first` on.
-pub(super) fn entry(row: &PgRow, first: usize, head: StoreTime) -> Result<Entry, Error> {
+pub(super) fn entry(row: &PgRow, first: usize, head: StoreTime) -> Result<Option<Entry>, Error> {
     let times = [get(row, first + 2)?, get(row, first + 3)?, get(row, first + 4)?];
     sql::entry(get(row, first)?, get(row, first + 1)?, times, head)
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use sqlx::{
     Connection, PgConnection, SqlStr,
     migrate::{Migration, MigrationType, Migrator},
-    query, query_scalar,
+    query, query_scalar, raw_sql,
 };
 
 use crate::{
@@ -24,19 +24,24 @@ const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"tower-re");
 
 /// Brings the schema up to date, or refuses one that is not ours. A standby is brought up to date
 /// by its primary.
-pub(super) async fn prepare(connection: &mut PgConnection) -> Result<(), Error> {
+///
+/// In one transaction: behind a pooler that keeps what is parsed and what is run on one connection
+/// of the server.
+pub(super) async fn prepare(connection: &mut PgConnection, pooler: bool) -> Result<(), Error> {
+    let mut transaction = connection.begin().await.map_err(failed)?;
     let standby: bool = query_scalar("SELECT pg_is_in_recovery()")
         .persistent(false)
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(failed)?;
     if !standby {
-        migrate(connection).await?;
+        migrate(&mut transaction, pooler).await?;
     }
-    check_tables(connection).await
+    check_tables(&mut transaction).await?;
+    transaction.commit().await.map_err(failed)
 }
 
-async fn migrate(connection: &mut PgConnection) -> Result<(), Error> {
+async fn migrate(connection: &mut PgConnection, pooler: bool) -> Result<(), Error> {
     let migrations = MIGRATIONS.map(|(version, name, sql)| {
         let sql = SqlStr::from_static(sql);
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql, false)
@@ -46,18 +51,27 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), Error> {
     // A lock of the session is of no use behind a pooler. Ours is one of the transaction.
     migrator.set_locking(false);
 
-    let mut transaction = connection.begin().await.map_err(failed)?;
     query("SELECT pg_advisory_xact_lock($1)")
         .bind(MIGRATION_LOCK)
         .persistent(false)
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await
         .map_err(failed)?;
+    // The migrator prepares statements with names, and on a connection that is shared others do.
+    forget(connection, pooler).await?;
     migrator
-        .run_direct(None, &mut *transaction, false)
+        .run_direct(None, &mut *connection, false)
         .await
         .map_err(|cause| Error::new(ErrorKind::Schema, cause))?;
-    transaction.commit().await.map_err(failed)
+    forget(connection, pooler).await
+}
+
+/// Leaves no prepared statement on a connection of the server's that a pooler shares.
+async fn forget(connection: &mut PgConnection, pooler: bool) -> Result<(), Error> {
+    if pooler {
+        raw_sql("DEALLOCATE ALL").execute(connection).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// The migrations ran once; whether their tables are still there is another question.
@@ -81,6 +95,14 @@ async fn check_tables(connection: &mut PgConnection) -> Result<(), Error> {
             .execute(&mut *connection)
             .await
             .map_err(|cause| Error::new(ErrorKind::Schema, cause))?;
+    }
+    let encoding: String = query_scalar("SELECT current_setting('server_encoding')")
+        .persistent(false)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if encoding != "UTF8" {
+        return Err(Error::new(ErrorKind::Schema, format!("its encoding is {encoding}, not UTF8")));
     }
     let rows: i64 = query_scalar("SELECT count(*) FROM revocation_clock")
         .persistent(false)

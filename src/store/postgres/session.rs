@@ -71,7 +71,8 @@ macro_rules! at {
             "WITH at AS MATERIALIZED (SELECT ",
             now!($given),
             " AS now, \
-             set_config('synchronous_commit', 'on', true) AS durable) "
+             CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') \
+             THEN set_config('synchronous_commit', 'on', true) END AS durable) "
         )
     };
 }
@@ -174,7 +175,7 @@ macro_rules! columns {
 
 /// With the lock of the row: a refresh at the same time takes no lock of the clock row.
 const SESSION: &str =
-    concat!("SELECT ", columns!(), " FROM revocation_sessions WHERE id = $1 FOR UPDATE");
+    concat!("SELECT ", columns!(), " FROM revocation_sessions WHERE id = $1 FOR NO KEY UPDATE");
 
 pub(super) const BEGIN: &str = concat!(
     "INSERT INTO revocation_sessions (",

@@ -24,12 +24,12 @@ use crate::{
         Audit, EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation,
         Session, SessionFilter, StatementCounts, Ticket,
         limits::{
-            CONNECT_WAIT, SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit, limited,
-            not_acquired,
+            CONNECT_WAIT, SERVER_WAIT, SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit,
+            limited, not_acquired,
         },
         sql::failed,
         statements::{Path, Statements},
-        writer::{self, Changing, Done, Purge, Writer},
+        writer::{self, Changing, Done, Outcome, Purge, Writer},
     },
     telemetry,
 };
@@ -83,7 +83,7 @@ impl PostgresStore {
     /// another version's or damaged.
     pub async fn connect(options: PostgresOptions) -> Result<Self, Error> {
         let mut first = in_time(CONNECT_WAIT, options.connect.connect()).await?;
-        timeout(SYNC_WAIT, schema::prepare(&mut first)).await.map_err(late)??;
+        timeout(SYNC_WAIT, schema::prepare(&mut first, options.pooler)).await.map_err(late)??;
         let pool = limited(PoolOptions::new(), options.connections)
             .connect_lazy_with(options.connect.clone());
         let (statements, revoked) = (Arc::default(), watch::Sender::new(()));
@@ -96,20 +96,28 @@ impl PostgresStore {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         path: Path,
-        change: impl for<'w> FnOnce(&'w mut Writer<PostgresTables>) -> Changing<'w, T> + Send + 'static,
+        mut change: impl for<'w> FnOnce(&'w mut Writer<PostgresTables>) -> Changing<'w, T>
+        + Send
+        + 'static,
     ) -> Result<T, Error> {
         let store = self.clone();
         in_a_task(limit(path), async move {
-            let connection = store.connection().await?;
-            let statements = store.shared.statements.clone();
-            let (persistent, now) = (!store.shared.options.pooler, store.given_time());
-            let (tables, clock) =
-                PostgresTables::begin(connection, statements, path, persistent, now).await?;
-            let Done { connection, answer, revoked } = writer::write(tables, clock, change).await?;
-            if let Some(newest) = revoked {
-                store.announce(newest, path, connection);
+            loop {
+                let connection = store.connection().await?;
+                let statements = store.shared.statements.clone();
+                let (persistent, now) = (!store.shared.options.pooler, store.given_time());
+                let (tables, clock) =
+                    PostgresTables::begin(connection, statements, path, persistent, now).await?;
+                let Done { connection, outcome, revoked } =
+                    writer::write(tables, clock, change).await?;
+                if let Some(newest) = revoked {
+                    store.announce(newest, path, connection);
+                }
+                match outcome {
+                    Outcome::Answer(answer) => return answer,
+                    Outcome::Unmade(unmade) => change = unmade,
+                }
             }
-            answer
         })
         .await
     }
@@ -209,7 +217,13 @@ impl Whole {
         store.count(path);
         if pooler {
             store.count(path);
-            raw_sql("BEGIN").execute(whole.run()).await.map_err(failed)?;
+            let wait = SERVER_WAIT.as_millis();
+            // Whoever falls silent behind this holds no row for longer.
+            let begin = format!(
+                "BEGIN; SET LOCAL lock_timeout = {wait}; \
+                 SET LOCAL idle_in_transaction_session_timeout = {wait}"
+            );
+            raw_sql(AssertSqlSafe(begin)).execute(whole.run()).await.map_err(failed)?;
         }
         Ok(whole)
     }

@@ -16,9 +16,10 @@ use crate::{
         Audit, RequestId,
         limits::SERVER_WAIT,
         order::SessionRow,
-        sql::{duration, duration_i64, failed, raise_times, requested, time_i64},
+        sql::{corrupt, duration, duration_i64, failed, raise_times, requested, time_i64},
         statements::{Path, Statements},
         tables::{ClockRow, Pending, Raise, Settled, Slice, Tables},
+        writer::SEALED_AT_ONCE,
     },
 };
 
@@ -48,19 +49,23 @@ impl PostgresTables {
         // held the lock before has committed.
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; \
-             SET LOCAL synchronous_commit = on; \
+             SELECT set_config('synchronous_commit', 'on', true) \
+                 WHERE current_setting('synchronous_commit') IN ('off', 'local'); \
              SET LOCAL lock_timeout = {wait}; \
              SET LOCAL idle_in_transaction_session_timeout = {wait}; \
+             SELECT FROM revocation_clock FOR UPDATE; \
              SELECT newest, purged_reissue_before, purged_login_before, \
                  (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
-             FROM revocation_clock FOR UPDATE"
+             FROM revocation_clock"
         );
-        let row = raw_sql(AssertSqlSafe(begin)).fetch_one(tables.run()?).await.map_err(failed)?;
+        let rows = raw_sql(AssertSqlSafe(begin)).fetch_all(tables.run()?).await.map_err(failed)?;
+        // That of the last statement.
+        let row = rows.last().ok_or_else(|| corrupt("the clock row is missing"))?;
         let now = match now {
             Some(now) => now,
-            None => duration(get(&row, 3)?)?,
+            None => duration(get(row, 3)?)?,
         };
-        let clock = ClockRow { newest: store_time(&row, 0)?, floor: cut_off(&row, 1)?, now };
+        let clock = ClockRow { newest: store_time(row, 0)?, floor: cut_off(row, 1)?, now };
         Ok((tables, clock))
     }
 
@@ -208,8 +213,9 @@ impl Tables for PostgresTables {
         let rows = self
             .query(
                 "SELECT seq, scope, subject, demand, spared FROM revocation_requests \
-                 WHERE revoked_before IS NULL ORDER BY seq",
+                 WHERE revoked_before IS NULL ORDER BY seq LIMIT $1",
             )
+            .bind(i64::from(SEALED_AT_ONCE))
             .fetch_all(self.run()?)
             .await
             .map_err(failed)?;

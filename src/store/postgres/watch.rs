@@ -49,6 +49,8 @@ pub struct PostgresWatch {
     listener: Option<Listener>,
     /// The head of the last answer.
     known: StoreTime,
+    /// Whether the database knows copies.
+    pub(super) copies: bool,
 }
 
 /// What an answer begins with.
@@ -65,12 +67,19 @@ impl PostgresWatch {
         let options = store.options();
         let connection = in_time(CONNECT_WAIT, options.connect.connect()).await?;
         let listener = (!options.pooler).then(|| Listener::start(options.connect.clone()));
-        Ok(Self { store, connection, revoked, listener, known: StoreTime::ZERO })
+        Ok(Self { store, connection, revoked, listener, known: StoreTime::ZERO, copies: true })
     }
 
     /// Seals pending requests. A standby cannot: its primary has to.
     async fn seal_pending(&self) -> Result<(), Error> {
         self.store.write(Path::Sync, |_| Box::pin(async { Ok(()) })).await
+    }
+
+    /// A new connection, in place of one that is in the middle of something.
+    pub(super) async fn reconnect(&mut self) -> Result<(), Error> {
+        let options = self.store.options();
+        self.connection = in_time(CONNECT_WAIT, options.connect.connect()).await?;
+        Ok(())
     }
 
     /// All entries, by a poll from before the beginning.
@@ -87,7 +96,7 @@ impl PostgresWatch {
         for row in &rows {
             // The clock row alone: nothing has changed.
             if get::<Option<&str>>(row, HEAD_COLUMNS)?.is_some() {
-                head.changes.entries.push(entry(row, HEAD_COLUMNS, head.changes.head)?);
+                head.changes.entries.extend(entry(row, HEAD_COLUMNS, head.changes.head)?);
             }
         }
         Ok(head)
@@ -96,16 +105,21 @@ impl PostgresWatch {
     async fn rows(&mut self, cursor: i64) -> Result<Vec<PgRow>, Error> {
         let mut attempt = 1;
         loop {
+            let heartbeat = self.store.options().heartbeat;
+            let sql = if heartbeat.is_some() { BEATING_POLL } else { POLL };
+            let interval = heartbeat.map_or(0, duration_i64);
             let answer = if self.store.options().pooler {
                 // A simple query: what is parsed and what is run could meet different connections
-                // of the server. The cursor is a number of ours.
-                let sql = POLL.replace("$1", &cursor.to_string());
+                // of the server. The parameters are numbers of ours.
+                let sql = sql.replace("$1", &cursor.to_string());
+                let sql = sql.replace("$2", &interval.to_string());
                 raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await
-            } else if let Some(interval) = self.store.options().heartbeat {
-                let beating = query(BEATING_POLL).bind(cursor);
-                beating.bind(duration_i64(interval)).fetch_all(&mut self.connection).await
             } else {
-                query(POLL).bind(cursor).fetch_all(&mut self.connection).await
+                let mut query = query(sql).bind(cursor);
+                if heartbeat.is_some() {
+                    query = query.bind(interval);
+                }
+                query.fetch_all(&mut self.connection).await
             };
             match answer {
                 Err(sqlx::Error::Database(conflict))

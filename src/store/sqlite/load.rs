@@ -94,7 +94,7 @@ impl Page {
             let (kind, subject) = (field()?, field()?);
             let mut number = || field()?.parse().map_err(corrupt);
             let times = [number()?, number()?, number()?];
-            entries.push(entry(kind, subject, times, head)?);
+            entries.extend(entry(kind, subject, times, head)?);
         }
         Ok(())
     }

@@ -27,7 +27,11 @@ pub(super) fn requested(
 }
 
 /// The columns `scope, subject, reissue_before, login_before, cleared_at` from `first` on.
-pub(super) fn entry(row: &SqliteRow, first: usize, head: StoreTime) -> Result<Entry, Error> {
+pub(super) fn entry(
+    row: &SqliteRow,
+    first: usize,
+    head: StoreTime,
+) -> Result<Option<Entry>, Error> {
     let number = |index: usize| row.try_get(first + index).map_err(failed);
     let (kind, subject): (&str, &str) =
         (row.try_get(first).map_err(failed)?, row.try_get(first + 1).map_err(failed)?);

@@ -31,7 +31,7 @@ use crate::{
         Session, SessionFilter, StatementCounts, Ticket,
         sql::failed,
         statements::{Path, Statements},
-        writer::{self, Changing, Done, Purge, Writer},
+        writer::{self, Changing, Done, Outcome, Purge, Writer},
     },
 };
 
@@ -113,21 +113,29 @@ impl SqliteStore {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         path: Path,
-        change: impl for<'w> FnOnce(&'w mut Writer<SqliteTables>) -> Changing<'w, T> + Send + 'static,
+        mut change: impl for<'w> FnOnce(&'w mut Writer<SqliteTables>) -> Changing<'w, T>
+        + Send
+        + 'static,
     ) -> Result<T, Error> {
         let shared = self.shared.clone();
         let task = tokio::spawn(async move {
             let mut slot = shared.turn().await?;
-            let connected = shared.connected(&mut slot).await?;
-            let statements = shared.statements.clone();
-            let (tables, clock) =
-                SqliteTables::begin(connected, statements, path, shared.clock.clone()).await?;
-            let Done { connection, answer, revoked } = writer::write(tables, clock, change).await?;
-            *slot = Some(connection);
-            if revoked.is_some() {
-                shared.revoked.send_replace(());
+            loop {
+                let connected = shared.connected(&mut slot).await?;
+                let statements = shared.statements.clone();
+                let (tables, clock) =
+                    SqliteTables::begin(connected, statements, path, shared.clock.clone()).await?;
+                let Done { connection, outcome, revoked } =
+                    writer::write(tables, clock, change).await?;
+                *slot = Some(connection);
+                if revoked.is_some() {
+                    shared.revoked.send_replace(());
+                }
+                match outcome {
+                    Outcome::Answer(answer) => return answer,
+                    Outcome::Unmade(unmade) => change = unmade,
+                }
             }
-            answer
         });
         task.await.map_err(|cause| Error::new(ErrorKind::TaskEnded, cause))?
     }

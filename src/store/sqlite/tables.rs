@@ -20,6 +20,7 @@ use crate::{
         sql::{duration_i64, failed, json, raise_times, time_i64},
         statements::{Path, Statements},
         tables::{ClockRow, Pending, Raise, Settled, Slice, Tables},
+        writer::SEALED_AT_ONCE,
     },
 };
 
@@ -173,8 +174,9 @@ impl Tables for SqliteTables {
     async fn pending(&mut self) -> Result<Vec<Pending>, Error> {
         let rows = query(
             "SELECT seq, scope, subject, demand, spared FROM revocation_requests \
-             WHERE revoked_before IS NULL ORDER BY seq",
+             WHERE revoked_before IS NULL ORDER BY seq LIMIT ?",
         )
+        .bind(i64::from(SEALED_AT_ONCE))
         .fetch_all(self.run())
         .await
         .map_err(failed)?;
@@ -347,6 +349,8 @@ impl Tables for SqliteTables {
         // A revocation in a file without a name would be seen by nobody.
         self.connected.file.check()?;
         query("COMMIT").execute(self.run()).await.map_err(failed)?;
+        // Nor in one that has lost its name meanwhile.
+        self.connected.file.check()?;
         Ok(self.connected)
     }
 }

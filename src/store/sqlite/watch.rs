@@ -92,7 +92,7 @@ impl SqliteWatch {
         for row in &rows {
             // The clock row alone: nothing has changed.
             if row.try_get::<Option<&str>, _>(4).map_err(failed)?.is_some() {
-                changes.entries.push(entry(row, 4, changes.head)?);
+                changes.entries.extend(entry(row, 4, changes.head)?);
             }
         }
         Ok(changes)

@@ -94,19 +94,19 @@ CREATE TABLE revocation_audit (
 --     SELECT revocation_revoke('user', 'alice', 'login');
 --
 -- Every token of the scope that was issued until now is revoked once the transaction commits; the
--- result is the cut-off. It holds the lock of the clock row until then: inside a transaction that
+-- result is the cut-off. For a subject that is not plain ASCII it is NULL: tokens spell it in
+-- Unicode Normalization Form C, in which the instances bring it at their next poll. It holds the lock of the clock row until then: inside a transaction that
 -- takes long, insert into revocation_requests instead.
 --
--- Its caller needs SELECT and UPDATE on revocation_clock, and SELECT, INSERT and UPDATE on
--- revocations.
+-- Its caller needs SELECT and UPDATE on revocation_clock, SELECT, INSERT and UPDATE on revocations,
+-- and INSERT on revocation_requests.
 CREATE FUNCTION revocation_revoke(scope text, subject text, demand text) RETURNS bigint
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 #variable_conflict use_variable
 DECLARE
     cut_off bigint;
 BEGIN
-    -- As tokens spell it.
-    subject := normalize(coalesce(subject, ''), NFC);
+    subject := coalesce(subject, '');
     IF scope IS NULL OR scope NOT IN ('everyone', 'group', 'user', 'session', 'token') THEN
         RAISE EXCEPTION 'unknown scope "%"', scope USING ERRCODE = 'invalid_parameter_value';
     ELSIF demand IS NULL OR demand NOT IN ('refresh', 'login') THEN
@@ -121,8 +121,16 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     -- Durable, whatever the caller has set; until the end of the transaction.
-    PERFORM set_config('synchronous_commit', 'on', true);
-    -- This takes the lock.
+    IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    IF subject ~ '[^\u0001-\u007f]' THEN
+        INSERT INTO revocation_requests (scope, subject, demand) VALUES (scope, subject, demand);
+        PERFORM pg_notify('tower_revocation', 'a request');
+        RETURN NULL;
+    END IF;
+    -- The clock is read once the lock is held.
+    PERFORM FROM revocation_clock FOR UPDATE;
     UPDATE revocation_clock AS clock
     SET newest = greatest(clock.newest + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
     RETURNING clock.newest INTO cut_off;
