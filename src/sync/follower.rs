@@ -21,9 +21,6 @@ use crate::{
 /// Longer intervals are mistakes.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(86_400);
 
-/// Between two polls that were hinted, at least.
-const HINTED_PAUSE: Duration = Duration::from_millis(2);
-
 /// How long a purge may take.
 const PURGE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -141,18 +138,12 @@ impl<S: EpochStore> Follower<S> {
         let _ = self.poll(&mut watch, &mut cursor).await?;
         backoff.reset();
         let mut reload_at = self.next_reload();
-        let mut polled_at = Instant::now();
         loop {
             let pause = jittered(self.poll_interval, 0.1);
             tokio::select! {
-                hint = watch.hint() => {
-                    hint?;
-                    // However fast hints come.
-                    sleep_until(polled_at + HINTED_PAUSE).await;
-                }
+                hint = watch.hint() => hint?,
                 () = sleep(pause) => {}
             }
-            polled_at = Instant::now();
             let due = Instant::now() >= reload_at;
             if due || self.poll(&mut watch, &mut cursor).await? == Next::Reload {
                 cursor = self.load(&mut watch).await?;
