@@ -427,6 +427,9 @@ async fn an_announcement_of_somebody_elses_is_a_hint_once() {
     raw_sql("NOTIFY tower_revocation, '9000000000000000'").execute(&mut sql).await.unwrap();
     timeout(LONG, watch.hint()).await.unwrap().unwrap();
     assert!(timeout(Duration::from_millis(300), watch.hint()).await.is_err());
+    // And hides none of ours, which lie below it.
+    let head = revoke(&harness.other().await, "alice").await;
+    assert_eq!(hinted(&mut watch, StoreTime::ZERO).await.head, head);
 }
 
 #[tokio::test]

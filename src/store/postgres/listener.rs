@@ -73,8 +73,12 @@ impl Listener {
     /// Resolves when something above `known` may have been revoked; once for each announcement, or
     /// one that is none of this store's would never end.
     pub(super) async fn hint(&mut self, known: StoreTime) {
-        let Heard { announced, gaps, .. } = self.hinted;
-        let news = |heard: &Heard| heard.announced > known.max(announced) || heard.gaps != gaps;
+        let Heard { announced, count, gaps } = self.hinted;
+        let news = |heard: &Heard| {
+            // One that is not the highest may be ours and lie behind somebody else's.
+            let above = heard.announced > known || heard.announced == announced;
+            heard.gaps != gaps || (heard.count != count && above)
+        };
         match self.heard.wait_for(news).await.map(|heard| *heard) {
             Ok(heard) => self.hinted = heard,
             // The task has ended, with the runtime. Polls go on.
