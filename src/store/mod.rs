@@ -1,7 +1,8 @@
 //! The database: the truth.
 //!
-//! [`EpochStore`] is what the rest of the crate asks of it; `SqliteStore` (feature `sqlite`) and
-//! [`MemoryStore`] answer. The order of revocations is made here and nowhere else:
+//! [`EpochStore`] is what the rest of the crate asks of it; `SqliteStore`, `PostgresStore` and
+//! `MySqlStore` (features of these names), [`MemoryStore`], and [`AnyStore`] answer. The order of
+//! revocations is made here and nowhere else:
 //!
 //! - **Revoke**: under the lock of the clock row, as the last thing before commit, a revocation is
 //!   *sealed*: `cut-off = max(newest + 1, database clock)` and `newest = cut-off`. Cut-offs are
@@ -18,7 +19,8 @@
 //! - **Request**: a revocation inside the caller's transaction is written unsealed, and sealed by
 //!   whoever meets it first after the commit: the revoker, a mint, a ticket or a poll.
 //!
-//! The decisions are in `order.rs`, apart from any database.
+//! The decisions are in `order.rs`, apart from any database; what happens under the lock of the clock
+//! row is in `writer.rs`, over the single statements of `tables.rs`, which each SQL database words.
 
 mod any;
 mod confirm;

@@ -17,18 +17,17 @@ use super::{
     tables::{Lock, MySqlTables},
 };
 use crate::{
-    cutoff::{Receipt, StoreTime},
+    cutoff::StoreTime,
     error::Error,
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        Audit, EpochStore, Judged, Mint, Minted, RequestId, Requested, Revocation, Session,
-        SessionFilter, StatementCounts, Ticket,
+        EpochStore, Judged, Mint, Minted, RequestId, Requested, Revocation, Session, SessionFilter,
         limits::{SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit, limited, not_acquired},
         sql::failed,
         statements::{Path, Statements},
         tables::ClockRow,
-        writer::{self, Changing, Done, Outcome, Purge, Writer},
+        writer::{self, Changing, Done, Outcome, Writer},
     },
 };
 
@@ -187,13 +186,7 @@ impl EpochStore for MySqlStore {
     type Transaction<'t> = Transaction<'t, MySql>;
     type Watch = MySqlWatch;
 
-    async fn revoke_many(&self, revocations: &[Revocation]) -> Result<Receipt, Error> {
-        let revocations = revocations.to_vec();
-        self.write(Path::Session, |writer| {
-            Box::pin(async move { writer.revoke(&revocations).await })
-        })
-        .await
-    }
+    writer::by_the_writer!();
 
     async fn revoke_in<'t>(
         &self,
@@ -219,30 +212,6 @@ impl EpochStore for MySqlStore {
         );
         raw_sql(AssertSqlSafe(insert)).execute(&mut **transaction).await.map_err(failed)?;
         Ok(Requested::new(self.clone(), id))
-    }
-
-    async fn seal(&self, id: &RequestId) -> Result<Receipt, Error> {
-        let id = id.clone();
-        self.write(Path::Session, |writer| Box::pin(async move { writer.receipt(&id).await })).await
-    }
-
-    async fn clear(&self, scope: &Scope, audit: Audit) -> Result<Receipt, Error> {
-        let scope = scope.clone();
-        self.write(Path::Session, |writer| {
-            Box::pin(async move { writer.clear(&scope, &audit).await })
-        })
-        .await
-    }
-
-    async fn ticket(&self) -> Result<Ticket, Error> {
-        let (newest, pending) = self.newest().await?;
-        if !pending {
-            return Ok(Ticket::new(newest));
-        }
-        self.write(Path::Session, |writer| {
-            Box::pin(async move { Ok(Ticket::new(writer.newest())) })
-        })
-        .await
     }
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
@@ -271,45 +240,8 @@ impl EpochStore for MySqlStore {
         .await
     }
 
-    async fn judged(&self, scopes: &[Scope]) -> Result<Judged, Error> {
-        let (judged, pending) = self.judgement(scopes).await?;
-        // A replica cannot seal, and proves nothing anyhow.
-        if !pending || !judged.primary {
-            return Ok(judged);
-        }
-        // Whatever is pending by now, what was when this was asked is sealed.
-        self.write(Path::Request, |_| Box::pin(async { Ok(()) })).await?;
-        Ok(self.judgement(scopes).await?.0)
-    }
-
-    async fn advance(&self, newest: StoreTime) -> Result<(), Error> {
-        self.write(Path::Sync, move |writer| Box::pin(async move { writer.advance(newest).await }))
-            .await
-    }
-
-    async fn purge(&self, lifetimes: Lifetimes) -> Result<u64, Error> {
-        // Sessions first: one that a dropped cut-off covers must not be there any more.
-        while self
-            .write(Path::Sync, move |writer| {
-                Box::pin(async move { writer.purge_ended(lifetimes).await })
-            })
-            .await?
-        {}
-        let mut purge = Purge::new(lifetimes);
-        while !purge.is_done() {
-            purge = self
-                .write(Path::Sync, move |writer| Box::pin(async move { writer.purge(purge).await }))
-                .await?;
-        }
-        Ok(purge.gone)
-    }
-
     async fn watch(&self) -> Result<MySqlWatch, Error> {
         MySqlWatch::open(self.clone(), self.shared.revoked.subscribe()).await
-    }
-
-    fn statements(&self) -> StatementCounts {
-        self.shared.statements.counts()
     }
 }
 

@@ -22,16 +22,16 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    cutoff::{Receipt, StoreTime},
+    cutoff::StoreTime,
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        Audit, EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation,
-        Session, SessionFilter, StatementCounts, Ticket,
+        EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
+        SessionFilter,
         sql::failed,
         statements::{Path, Statements},
-        writer::{self, Changing, Done, Outcome, Purge, Writer},
+        writer::{self, Changing, Done, Outcome, Writer},
     },
 };
 
@@ -270,13 +270,7 @@ impl EpochStore for SqliteStore {
     type Transaction<'t> = Transaction<'t, Sqlite>;
     type Watch = SqliteWatch;
 
-    async fn revoke_many(&self, revocations: &[Revocation]) -> Result<Receipt, Error> {
-        let revocations = revocations.to_vec();
-        self.write(Path::Session, |writer| {
-            Box::pin(async move { writer.revoke(&revocations).await })
-        })
-        .await
-    }
+    writer::by_the_writer!();
 
     async fn revoke_in<'t>(
         &self,
@@ -298,30 +292,6 @@ impl EpochStore for SqliteStore {
         .await
         .map_err(failed)?;
         Ok(Requested::new(self.clone(), id))
-    }
-
-    async fn seal(&self, id: &RequestId) -> Result<Receipt, Error> {
-        let id = id.clone();
-        self.write(Path::Session, |writer| Box::pin(async move { writer.receipt(&id).await })).await
-    }
-
-    async fn clear(&self, scope: &Scope, audit: Audit) -> Result<Receipt, Error> {
-        let scope = scope.clone();
-        self.write(Path::Session, |writer| {
-            Box::pin(async move { writer.clear(&scope, &audit).await })
-        })
-        .await
-    }
-
-    async fn ticket(&self) -> Result<Ticket, Error> {
-        let (newest, pending) = self.newest().await?;
-        if !pending {
-            return Ok(Ticket::new(newest));
-        }
-        self.write(Path::Session, |writer| {
-            Box::pin(async move { Ok(Ticket::new(writer.newest())) })
-        })
-        .await
     }
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
@@ -347,44 +317,8 @@ impl EpochStore for SqliteStore {
         self.listed(filter, lifetimes).await
     }
 
-    async fn judged(&self, scopes: &[Scope]) -> Result<Judged, Error> {
-        let (judged, pending) = self.judgement(scopes).await?;
-        if !pending {
-            return Ok(judged);
-        }
-        // Whatever is pending by now, what was when this was asked is sealed.
-        self.write(Path::Request, |_| Box::pin(async { Ok(()) })).await?;
-        Ok(self.judgement(scopes).await?.0)
-    }
-
-    async fn advance(&self, newest: StoreTime) -> Result<(), Error> {
-        self.write(Path::Sync, move |writer| Box::pin(async move { writer.advance(newest).await }))
-            .await
-    }
-
-    async fn purge(&self, lifetimes: Lifetimes) -> Result<u64, Error> {
-        // Sessions first: one that a dropped cut-off covers must not be there any more.
-        while self
-            .write(Path::Sync, move |writer| {
-                Box::pin(async move { writer.purge_ended(lifetimes).await })
-            })
-            .await?
-        {}
-        let mut purge = Purge::new(lifetimes);
-        while !purge.is_done() {
-            purge = self
-                .write(Path::Sync, move |writer| Box::pin(async move { writer.purge(purge).await }))
-                .await?;
-        }
-        Ok(purge.gone)
-    }
-
     async fn watch(&self) -> Result<SqliteWatch, Error> {
         let connected = Connected::open(&self.shared.options).await?;
         Ok(SqliteWatch::new(self.clone(), connected, self.shared.revoked.subscribe()))
-    }
-
-    fn statements(&self) -> StatementCounts {
-        self.shared.statements.counts()
     }
 }
