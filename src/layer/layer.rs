@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 use tower_layer::Layer;
 
-use super::{Confirmations, RevocationService, grpc, reject::Refusal, stale::WhileStale};
+use super::{Confirmations, Renewal, RevocationService, grpc, reject::Refusal, stale::WhileStale};
 use crate::{
     error::ConfigError,
     telemetry,
@@ -48,6 +48,7 @@ pub(super) struct Settings {
     /// Over this age the copy is stale here; the epochs have a bound of their own.
     pub(super) fresh_within: Duration,
     pub(super) while_stale: WhileStale,
+    pub(super) renewal: Option<Renewal>,
 }
 
 impl RevocationLayer {
@@ -61,6 +62,7 @@ impl RevocationLayer {
             on_rejection: None,
             fresh_within: Duration::MAX,
             while_stale: WhileStale::Refuse,
+            renewal: None,
         };
         Self { settings: Arc::new(settings), claims: PhantomData }
     }
@@ -185,6 +187,22 @@ impl<C> RevocationLayer<C> {
         self.without_contradiction()
     }
 
+    /// Renews tokens on the way: what is due, and what has expired within the limits of its session.
+    /// See [`Renewal`] for what that means.
+    ///
+    /// Only tokens of this crate's issuers are, that the verifier knows
+    /// [by store time](crate::IssuerRules::store_time) and without a prefix. For expired ones its keys
+    /// have to be [kept](crate::KeyRing::renews_expired) for as long.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Duration`] if the renewal waits for longer than access tokens live.
+    pub fn renew(mut self, renewal: Renewal) -> Result<Self, ConfigError> {
+        renewal.check(self.settings.verifier.epochs().lifetimes())?;
+        Arc::make_mut(&mut self.settings).renewal = Some(renewal);
+        Ok(self)
+    }
+
     /// A route that needs a fresher copy than others, made from a layer that believes a stale one,
     /// would have neither.
     fn without_contradiction(self) -> Result<Self, ConfigError> {
@@ -267,6 +285,7 @@ impl fmt::Debug for Settings {
             .field("optional", &self.optional)
             .field("fresh_within", &self.fresh_within)
             .field("while_stale", &self.while_stale)
+            .field("renewal", &self.renewal)
             .field("on_rejection", &self.on_rejection.as_ref().map(|_| "custom"))
             .finish()
     }

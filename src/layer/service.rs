@@ -13,7 +13,11 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use super::{
-    ResponseBody, ResponseFuture, extract, future::WaitingRequest, layer::Settings, stale::Ruling,
+    ResponseBody, ResponseFuture, extract,
+    future::{Stopped, StoppedFor},
+    layer::Settings,
+    stale::Ruling,
+    successor::{After, Revival},
 };
 use crate::{
     telemetry,
@@ -26,10 +30,11 @@ use crate::{
 /// the very instance that [`poll_ready`](Service::poll_ready) made ready, so that limits and
 /// buffers behind it hold. The check awaits nothing, and no clone is made.
 ///
-/// The exception is a request that waits for the store's word, where the layer was told to
-/// [ask it while stale](super::RevocationLayer::confirm_while_stale): it takes the ready instance
-/// along and leaves a clone in its place. That is why the inner service is [`Clone`], as those of
-/// axum, tonic and hyper are.
+/// The exceptions are requests that wait for the store's word, where the layer was told to
+/// [ask it while stale](super::RevocationLayer::confirm_while_stale), and those whose token has
+/// expired and is [renewed](super::RevocationLayer::renew) first: they take the ready instance along
+/// and leave a clone in its place. That is why the inner service is [`Clone`], as those of axum,
+/// tonic and hyper are.
 pub struct RevocationService<S, C = NoClaims> {
     inner: S,
     settings: Arc<Settings>,
@@ -50,7 +55,14 @@ impl<S, C> RevocationService<S, C> {
         let now = verifier.epochs().clock().now();
         match verifier.check(token, now, *fresh_within)? {
             Checked::Good(verified) => Ok(Ruling::Accept(verified)),
-            Checked::Open(token, age) => while_stale.rule(token, age, verifier.epochs(), now),
+            Checked::Expired(token) => {
+                self.settings.revivable(&token, request, now).map(Ruling::Revive)
+            }
+            Checked::Open(token, age) => {
+                // For the case that the store finds it expired.
+                let renewable = self.settings.revivable(&token, request, now).ok();
+                while_stale.rule(token, age, verifier.epochs(), now, renewable)
+            }
         }
     }
 }
@@ -69,29 +81,33 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        match self.check(&request) {
+        let stopped_for = match self.check(&request) {
             Ok(Ruling::Accept(verified)) => {
-                ResponseFuture::inner(pass(&mut self.inner, request, verified))
+                let after = After::due(&self.settings, &verified, &request);
+                return ResponseFuture::inner(pass(&mut self.inner, request, verified), after);
             }
-            Ok(Ruling::Wait(waiting, question)) => {
-                let clone = self.inner.clone();
-                ResponseFuture::waiting(WaitingRequest {
-                    waiting,
-                    question,
-                    settings: self.settings.clone(),
-                    service: mem::replace(&mut self.inner, clone),
-                    request,
-                })
+            Ok(Ruling::Wait(waiting, question)) => StoppedFor::Word(waiting, Some(question)),
+            Ok(Ruling::Revive(token)) => {
+                StoppedFor::Successor(Revival::begin(token, &self.settings))
             }
             Err(Rejection::Missing) if self.settings.optional => {
                 // What a layer outside of this one has found is not what this one lets through.
                 request.extensions_mut().remove::<Verified<C>>();
-                ResponseFuture::inner(self.inner.call(request))
+                return ResponseFuture::inner(self.inner.call(request), None);
             }
             Err(rejection) => {
-                ResponseFuture::refused(self.settings.refuse(&rejection, request.headers()))
+                return ResponseFuture::refused(
+                    self.settings.refuse(&rejection, request.headers()),
+                );
             }
-        }
+        };
+        let clone = self.inner.clone();
+        ResponseFuture::stopped(Stopped {
+            stopped_for,
+            settings: self.settings.clone(),
+            service: mem::replace(&mut self.inner, clone),
+            request,
+        })
     }
 }
 

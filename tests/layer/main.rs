@@ -13,6 +13,7 @@ mod confirming;
 mod freshness;
 mod grpc;
 mod questions;
+mod renewing;
 mod service;
 
 use std::{
