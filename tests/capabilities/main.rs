@@ -24,6 +24,7 @@ mod issuers;
 mod outage;
 mod refreshing;
 mod refusals;
+mod renewing;
 mod revocation;
 mod service;
 mod sessions;
