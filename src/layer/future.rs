@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{ResponseBody, layer::Settings, questions::Waiting, service::pass, stale::Question};
+use crate::epochs::StoreClock;
 
 pin_project! {
     /// The future of [`RevocationService`](super::RevocationService): the inner service's, or a
@@ -96,9 +97,14 @@ where
                     let answer = ready!(answer.poll(cx)).ok();
                     let WaitingRequest { question, settings, mut service, request, .. } =
                         *request.take().expect(AGAIN);
-                    match question.rule(answer) {
-                        Ok(verified) => {
-                            State::Inner { future: pass(&mut service, request, verified) }
+                    // The store's own word; the copy's clock is as old as the copy.
+                    let clock = answer.map(|answer| StoreClock::exactly(answer.clock));
+                    let admitted = question
+                        .rule(answer)
+                        .and_then(|verified| settings.policy.admit(verified, || clock));
+                    match admitted {
+                        Ok(admitted) => {
+                            State::Inner { future: pass(&mut service, request, admitted) }
                         }
                         Err(rejection) => {
                             let response = settings.refuse(&rejection, request.headers());

@@ -13,7 +13,12 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use super::{
-    ResponseBody, ResponseFuture, extract, future::WaitingRequest, layer::Settings, stale::Ruling,
+    ResponseBody, ResponseFuture, extract,
+    future::WaitingRequest,
+    layer::Settings,
+    policy::Admitted,
+    questions::Waiting,
+    stale::{Question, Ruling},
 };
 use crate::{
     telemetry,
@@ -36,22 +41,36 @@ pub struct RevocationService<S, C = NoClaims> {
     claims: PhantomData<fn() -> C>,
 }
 
+/// What becomes of a request that is not refused at once.
+enum Entry<C> {
+    Pass(Admitted<C>),
+    /// It waits for what the store says.
+    Wait(Waiting, Question<C>),
+}
+
 impl<S, C> RevocationService<S, C> {
     pub(super) fn new(inner: S, settings: Arc<Settings>) -> Self {
         Self { inner, settings, claims: PhantomData }
     }
 
-    fn check<B>(&self, request: &Request<B>) -> Result<Ruling<C>, Rejection>
+    fn check<B>(&self, request: &Request<B>) -> Result<Entry<C>, Rejection>
     where
         C: DeserializeOwned,
     {
-        let Settings { verifier, fresh_within, while_stale, .. } = &*self.settings;
+        let Settings { verifier, fresh_within, while_stale, policy, .. } = &*self.settings;
         let token = extract::bearer(request.headers(), request.uri().query())?;
-        let now = verifier.epochs().clock().now();
-        match verifier.check(token, now, *fresh_within)? {
-            Checked::Good(verified) => Ok(Ruling::Accept(verified)),
-            Checked::Open(token, age) => while_stale.rule(token, age, verifier.epochs(), now),
-        }
+        let epochs = verifier.epochs();
+        let now = epochs.clock().now();
+        let ruling = match verifier.check(token, now, *fresh_within)? {
+            Checked::Good(verified) => Ruling::Accept(verified),
+            Checked::Open(token, age) => while_stale.rule(token, age, epochs, now)?,
+        };
+        Ok(match ruling {
+            Ruling::Accept(verified) => {
+                Entry::Pass(policy.admit(verified, || epochs.store_clock(now))?)
+            }
+            Ruling::Wait(waiting, question) => Entry::Wait(waiting, question),
+        })
     }
 }
 
@@ -70,10 +89,10 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         match self.check(&request) {
-            Ok(Ruling::Accept(verified)) => {
-                ResponseFuture::inner(pass(&mut self.inner, request, verified))
+            Ok(Entry::Pass(admitted)) => {
+                ResponseFuture::inner(pass(&mut self.inner, request, admitted))
             }
-            Ok(Ruling::Wait(waiting, question)) => {
+            Ok(Entry::Wait(waiting, question)) => {
                 let clone = self.inner.clone();
                 ResponseFuture::waiting(WaitingRequest {
                     waiting,
@@ -99,14 +118,14 @@ where
 pub(super) fn pass<S, C, B>(
     service: &mut S,
     mut request: Request<B>,
-    verified: Verified<C>,
+    admitted: Admitted<C>,
 ) -> S::Future
 where
     S: Service<Request<B>>,
     C: Send + Sync + 'static,
 {
     telemetry::accepted();
-    request.extensions_mut().insert(verified);
+    request.extensions_mut().insert(admitted.into_inner());
     service.call(request)
 }
 
