@@ -191,6 +191,12 @@ pub enum ErrorKind {
     RefusedRequest,
     /// The session has ended, was revoked, or never was.
     SessionEnded,
+    /// The access token that was to be renewed is revoked, though its session lives. The demand is
+    /// what its holder has to do.
+    TokenRevoked(Demand),
+    /// A renewal was asked for from another address or user agent than the session's last login or
+    /// refresh, or one of them is unknown.
+    DeviceDiffers,
     /// A refresh token is forged, damaged, of another version, key, issuer or client, was made
     /// void by "all others but me", or was never handed out by the store as it is now. It harms
     /// nobody.
@@ -246,6 +252,8 @@ impl ErrorKind {
             self,
             Self::RevokedMeanwhile(_)
                 | Self::SessionEnded
+                | Self::TokenRevoked(_)
+                | Self::DeviceDiffers
                 | Self::RefreshTokenInvalid
                 | Self::RefreshTokenReused(_)
                 | Self::NotCommitted
@@ -284,6 +292,10 @@ impl fmt::Display for Error {
             }
             ErrorKind::RefusedRequest => f.write_str("the requested revocation was refused"),
             ErrorKind::SessionEnded => f.write_str("the session has ended"),
+            ErrorKind::TokenRevoked(demand) => {
+                write!(f, "the access token is revoked (demand: {demand})")
+            }
+            ErrorKind::DeviceDiffers => f.write_str("the device is not the session's"),
             ErrorKind::RefreshTokenInvalid => f.write_str("the refresh token is not valid"),
             ErrorKind::RefreshTokenReused(_) => {
                 f.write_str("the refresh token was used before; its session has been ended")

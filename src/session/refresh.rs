@@ -126,7 +126,7 @@ impl<S: EpochStore> Issuer<S> {
             if grant.user != user {
                 return Err(Error::new(ErrorKind::Claims, "they are another user's"));
             }
-            let minted = self.mint(ticket, session, sid.clone(), grant).await;
+            let minted = self.mint(ticket, session.clone(), sid.clone(), grant).await;
             match minted.as_ref().map_err(Error::kind) {
                 Err(ErrorKind::RevokedMeanwhile(_)) => ticket = self.ticket().await?,
                 _ => return minted,
