@@ -98,6 +98,15 @@ pub enum ConfigError {
         /// The value given.
         realm: String,
     },
+    /// A word cannot stand in a challenge: it is empty, or has other characters than printable ASCII
+    /// without space, `"` and `\`.
+    #[error("{field} {word:?} cannot stand in a challenge")]
+    Word {
+        /// The setting.
+        field: &'static str,
+        /// The value given.
+        word: String,
+    },
     /// Two settings exclude each other.
     #[error("{first} and {second} exclude each other")]
     Contradiction {

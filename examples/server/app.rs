@@ -26,7 +26,7 @@ use crate::{
     metrics,
     passwords::Passwords,
     sessions,
-    users::Users,
+    users::{self, Users},
 };
 
 /// How far clocks may differ in `exp`, `nbf` and `iat`.
@@ -73,6 +73,18 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         move |user| app.clone().claims(user)
     })
     .client_ip(client_ip);
+    let layer = RevocationLayer::new(verifier).realm("demo")?;
+    let administration = Router::new()
+        .route("/admin/revoke", post(admin::revoke))
+        .route("/admin/online", get(admin::online))
+        .route("/admin/users/{name}/groups", put(admin::set_groups))
+        .route("/admin/users/{name}/suspend", post(admin::suspend))
+        .route("/admin/users/{name}/reinstate", post(admin::reinstate))
+        .route("/admin/users/{name}/sessions", get(admin::sessions))
+        .route_layer(layer.clone().require_group(Id::new(users::ADMIN)?));
+    let transfers = Router::new()
+        .route("/transfer", get(account::transfer))
+        .route_layer(layer.clone().max_auth_age(config.recent_login)?);
     let routes = Router::new()
         .route("/me", get(account::me))
         .route("/password", post(account::change_password))
@@ -81,13 +93,9 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         .route("/logout", post(sessions::logout))
         .route("/logout/others", post(sessions::logout_others))
         .route("/logout/everywhere", post(sessions::logout_everywhere))
-        .route("/admin/revoke", post(admin::revoke))
-        .route("/admin/online", get(admin::online))
-        .route("/admin/users/{name}/groups", put(admin::set_groups))
-        .route("/admin/users/{name}/suspend", post(admin::suspend))
-        .route("/admin/users/{name}/reinstate", post(admin::reinstate))
-        .route("/admin/users/{name}/sessions", get(admin::sessions))
-        .route_layer(RevocationLayer::new(verifier).realm("demo")?)
+        .route_layer(layer)
+        .merge(administration)
+        .merge(transfers)
         // Whatever stands below is open to all.
         .route("/login", post(login))
         .route_service("/oauth/token", token)

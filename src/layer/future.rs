@@ -16,13 +16,14 @@ use tower_service::Service;
 use super::{
     ResponseBody,
     layer::Settings,
+    policy::Admitted,
     questions::Waiting,
     renewal::Renewed,
     service::pass,
     stale::{Question, Word},
     successor::{After, HandingOut, Revival},
 };
-use crate::verify::{Rejection, Verified};
+use crate::{epochs::StoreClock, verify::Rejection};
 
 pin_project! {
     /// The future of [`RevocationService`](super::RevocationService): the inner service's, or a
@@ -73,30 +74,39 @@ pub(super) enum StoppedFor<C> {
     Successor(Revival),
 }
 
-/// What the inner service may be called with: a proof, and if it is a successor's, that.
-type Admitted<C> = (Verified<C>, Option<Arc<Renewed>>);
+/// What the inner service may be called with, and the token to hand out after it.
+type Resolved<C> = (Admitted<C>, Option<Arc<Renewed>>);
 
 impl<C: DeserializeOwned> StoppedFor<C> {
     fn poll(
         &mut self,
         settings: &Settings,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Admitted<C>, Rejection>> {
+    ) -> Poll<Result<Resolved<C>, Rejection>> {
         loop {
             match self {
                 Self::Word(waiting, question) => {
                     let answer = ready!(Pin::new(waiting).poll(cx)).ok();
-                    match question.take().expect(AGAIN).rule(answer) {
-                        Ok(Word::Accept(verified)) => return Poll::Ready(Ok((verified, None))),
+                    // The store's own word; the copy's clock is as old as the copy.
+                    let clock = answer.map(|answer| StoreClock::exactly(answer.clock));
+                    let word = question.take().expect(AGAIN).rule(answer);
+                    let admitted = match word {
+                        Ok(Word::Accept(verified)) => settings.policy.admit(verified, || clock),
                         Ok(Word::Revive(token)) => {
                             *self = Self::Successor(Revival::begin(token, settings));
+                            continue;
                         }
-                        Err(rejection) => return Poll::Ready(Err(rejection)),
-                    }
+                        Err(rejection) => Err(rejection),
+                    };
+                    return Poll::Ready(admitted.map(|admitted| (admitted, None)));
                 }
                 Self::Successor(revival) => {
                     let revived = ready!(revival.poll(settings, cx));
-                    return Poll::Ready(revived.map(|(proof, renewed)| (proof, Some(renewed))));
+                    return Poll::Ready(revived.and_then(|(verified, renewed)| {
+                        let epochs = settings.verifier.epochs();
+                        let clock = || epochs.store_clock(epochs.clock().now());
+                        Ok((settings.policy.admit(verified, clock)?, Some(renewed)))
+                    }));
                 }
             }
         }
@@ -150,16 +160,16 @@ where
                 // -> Inner, Refused
                 StateProj::Stopped { request } => {
                     let stopped = request.as_mut().expect(AGAIN);
-                    let admitted = ready!(stopped.stopped_for.poll(&stopped.settings, cx));
+                    let resolved = ready!(stopped.stopped_for.poll(&stopped.settings, cx));
                     let Stopped { settings, mut service, request, .. } =
                         *request.take().expect(AGAIN);
-                    match admitted {
-                        Ok((verified, renewed)) => {
+                    match resolved {
+                        Ok((admitted, renewed)) => {
                             let after = match renewed {
                                 Some(renewed) => Some(After::hand_out(settings, renewed)),
-                                None => After::due(&settings, &verified, &request),
+                                None => After::due(&settings, &admitted, &request),
                             };
-                            State::Inner { future: pass(&mut service, request, verified), after }
+                            State::Inner { future: pass(&mut service, request, admitted), after }
                         }
                         Err(rejection) => {
                             let response = settings.refuse(&rejection, request.headers());

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 use tower_layer::Layer;
 
-use super::{Confirmations, Renewal, RevocationService, grpc, reject::Refusal, stale::WhileStale};
+use super::{
+    Confirmations, Renewal, RevocationService, grpc, policy::Policy, reject::Refusal,
+    stale::WhileStale,
+};
 use crate::{
     error::ConfigError,
     telemetry,
@@ -32,7 +35,7 @@ const LONGEST_TRUST: Duration = Duration::from_secs(86_400);
 ///
 /// A layer is cheap to clone. Wrapping a service costs a reference count and starts nothing.
 pub struct RevocationLayer<C = NoClaims> {
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
     claims: PhantomData<fn() -> C>,
 }
 
@@ -48,6 +51,7 @@ pub(super) struct Settings {
     /// Over this age the copy is stale here; the epochs have a bound of their own.
     pub(super) fresh_within: Duration,
     pub(super) while_stale: WhileStale,
+    pub(super) policy: Policy,
     pub(super) renewal: Option<Renewal>,
 }
 
@@ -62,6 +66,7 @@ impl RevocationLayer {
             on_rejection: None,
             fresh_within: Duration::MAX,
             while_stale: WhileStale::Refuse,
+            policy: Policy::default(),
             renewal: None,
         };
         Self { settings: Arc::new(settings), claims: PhantomData }
@@ -95,6 +100,9 @@ impl<C> RevocationLayer<C> {
 
     /// Lets requests without a bearer token through as well, as nobody's: they carry no proof. One
     /// with a bad token is refused as ever, and so is one with two.
+    ///
+    /// What the layer [asks for](super#what-a-route-asks-for) holds for the tokens that are there: a
+    /// stranger passes where a caller without the permission does not.
     ///
     /// Handlers have to tell the two apart. In axum they ask for `Option<Verified<C>>`.
     #[must_use]
@@ -269,7 +277,8 @@ impl Settings {
     /// The answer to a refused request with these headers.
     pub(super) fn refuse(&self, rejection: &Rejection, headers: &HeaderMap) -> Response<Bytes> {
         telemetry::refused(rejection.reason(), rejection);
-        let refusal = Refusal::new(rejection, &self.realm, grpc::is_grpc(headers));
+        let grpc = grpc::is_grpc(headers);
+        let refusal = Refusal::new(rejection, &self.realm, &self.policy, grpc);
         match &self.on_rejection {
             Some(respond) => respond(&refusal),
             None => refusal.to_response(),
@@ -285,6 +294,7 @@ impl fmt::Debug for Settings {
             .field("optional", &self.optional)
             .field("fresh_within", &self.fresh_within)
             .field("while_stale", &self.while_stale)
+            .field("policy", &self.policy)
             .field("renewal", &self.renewal)
             .field("on_rejection", &self.on_rejection.as_ref().map(|_| "custom"))
             .finish()

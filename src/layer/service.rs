@@ -16,6 +16,7 @@ use super::{
     ResponseBody, ResponseFuture, extract,
     future::{Stopped, StoppedFor},
     layer::Settings,
+    policy::Admitted,
     stale::Ruling,
     successor::{After, Revival},
 };
@@ -41,29 +42,48 @@ pub struct RevocationService<S, C = NoClaims> {
     claims: PhantomData<fn() -> C>,
 }
 
+/// What becomes of a request that is not refused at once.
+enum Entry<C> {
+    Pass(Admitted<C>),
+    /// It waits.
+    Stop(StoppedFor<C>),
+}
+
 impl<S, C> RevocationService<S, C> {
     pub(super) fn new(inner: S, settings: Arc<Settings>) -> Self {
         Self { inner, settings, claims: PhantomData }
     }
 
-    fn check<B>(&self, request: &Request<B>) -> Result<Ruling<C>, Rejection>
+    fn check<B>(&self, request: &Request<B>) -> Result<Entry<C>, Rejection>
     where
         C: DeserializeOwned,
     {
-        let Settings { verifier, fresh_within, while_stale, .. } = &*self.settings;
+        let Settings { verifier, fresh_within, while_stale, policy, .. } = &*self.settings;
         let token = extract::bearer(request.headers(), request.uri().query())?;
-        let now = verifier.epochs().clock().now();
-        match verifier.check(token, now, *fresh_within)? {
-            Checked::Good(verified) => Ok(Ruling::Accept(verified)),
+        let epochs = verifier.epochs();
+        let now = epochs.clock().now();
+        let ruling = match verifier.check(token, now, *fresh_within)? {
+            Checked::Good(verified) => Ruling::Accept(verified),
             Checked::Expired(token) => {
-                self.settings.revivable(&token, request, now).map(Ruling::Revive)
+                Ruling::Revive(self.settings.revivable(&token, request, now)?)
             }
             Checked::Open(token, age) => {
                 // For the case that the store finds it expired.
                 let renewable = self.settings.revivable(&token, request, now).ok();
-                while_stale.rule(token, age, verifier.epochs(), now, renewable)
+                while_stale.rule(token, age, epochs, now, renewable)?
             }
-        }
+        };
+        Ok(match ruling {
+            Ruling::Accept(verified) => {
+                Entry::Pass(policy.admit(verified, || epochs.store_clock(now))?)
+            }
+            Ruling::Wait(waiting, question) => {
+                Entry::Stop(StoppedFor::Word(waiting, Some(question)))
+            }
+            Ruling::Revive(token) => {
+                Entry::Stop(StoppedFor::Successor(Revival::begin(token, &self.settings)))
+            }
+        })
     }
 }
 
@@ -82,14 +102,11 @@ where
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let stopped_for = match self.check(&request) {
-            Ok(Ruling::Accept(verified)) => {
-                let after = After::due(&self.settings, &verified, &request);
-                return ResponseFuture::inner(pass(&mut self.inner, request, verified), after);
+            Ok(Entry::Pass(admitted)) => {
+                let after = After::due(&self.settings, &admitted, &request);
+                return ResponseFuture::inner(pass(&mut self.inner, request, admitted), after);
             }
-            Ok(Ruling::Wait(waiting, question)) => StoppedFor::Word(waiting, Some(question)),
-            Ok(Ruling::Revive(token)) => {
-                StoppedFor::Successor(Revival::begin(token, &self.settings))
-            }
+            Ok(Entry::Stop(stopped_for)) => stopped_for,
             Err(Rejection::Missing) if self.settings.optional => {
                 // What a layer outside of this one has found is not what this one lets through.
                 request.extensions_mut().remove::<Verified<C>>();
@@ -115,14 +132,14 @@ where
 pub(super) fn pass<S, C, B>(
     service: &mut S,
     mut request: Request<B>,
-    verified: Verified<C>,
+    admitted: Admitted<C>,
 ) -> S::Future
 where
     S: Service<Request<B>>,
     C: Send + Sync + 'static,
 {
     telemetry::accepted();
-    request.extensions_mut().insert(verified);
+    request.extensions_mut().insert(admitted.into_inner());
     service.call(request)
 }
 

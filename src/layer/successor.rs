@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     layer::Settings,
+    policy::Admitted,
     renewal::{Joined, Outcome, Renewable, Renewed, Waiting},
 };
 use crate::{
@@ -114,13 +115,13 @@ impl After {
     /// For a request with a good token; `None` if it is not due.
     pub(super) fn due<C, B>(
         settings: &Arc<Settings>,
-        token: &Verified<C>,
+        token: &Admitted<C>,
         request: &Request<B>,
     ) -> Option<Box<Self>> {
         let renewal = settings.renewal.as_ref()?;
         let epochs = settings.verifier.epochs();
         let clock = epochs.store_clock(epochs.clock().now())?;
-        let due = renewal.due(token, request, epochs.lifetimes(), clock.latest)?;
+        let due = renewal.due(token.verified(), request, epochs.lifetimes(), clock.latest)?;
         Some(Box::new(Self { settings: settings.clone(), what: What::Renew(due) }))
     }
 

@@ -169,10 +169,10 @@ impl<S: EpochStore> Issuer<S> {
         sid: Id,
         grant: Grant,
     ) -> Result<(Mint, Minted, Said), Error> {
-        let Grant { user, groups, permissions, claims: own, device } = grant;
+        let Grant { user, groups, permissions, acr, claims: own, device } = grant;
         let lifetimes = self.shared.lifetimes;
         let mint = Mint { ticket, session, sid, user, groups, device, lifetimes };
-        let said = Said { permissions, own };
+        let said = Said { permissions, acr, own };
         self.shared.check(&mint, &said)?;
         let shared = self.shared.clone();
         // A task of its own: whoever is to hear of a theft does, though the client goes away.
@@ -295,6 +295,7 @@ impl<S> Shared<S> {
             sid: mint.sid.as_str(),
             rvs: minted.stamp.as_micros(),
             auth_time: began,
+            acr: said.acr.as_deref(),
             oat: began,
             groups: mint.groups.iter().map(Id::as_str).collect(),
             scope: said.permissions.as_deref(),
@@ -306,6 +307,7 @@ impl<S> Shared<S> {
 /// What a grant says that is no affair of the store.
 pub(super) struct Said {
     permissions: Option<String>,
+    acr: Option<String>,
     own: Map<String, Value>,
 }
 
@@ -322,6 +324,8 @@ struct Claims<'a> {
     sid: &'a str,
     rvs: u64,
     auth_time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
     oat: u64,
     groups: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -118,6 +118,11 @@ impl<C> Verified<C> {
         self.inner.registered.auth_time
     }
 
+    /// How the user proved who it is: `acr`, the authentication context class.
+    pub fn acr(&self) -> Option<&str> {
+        self.inner.registered.acr.as_deref()
+    }
+
     /// When the session was logged in: `oat`, in whole seconds since 1970. Tokens of this crate
     /// keep it over renewals.
     pub fn logged_in_at(&self) -> Option<u64> {

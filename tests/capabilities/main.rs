@@ -22,6 +22,7 @@ mod fleet;
 mod freshness;
 mod issuers;
 mod outage;
+mod policies;
 mod refreshing;
 mod refusals;
 mod renewing;

@@ -65,10 +65,24 @@ pub(crate) fn good_token() -> String {
 
 /// A good token of `subject`'s, issued so many seconds ago.
 pub(crate) fn token_of(subject: &str, seconds_ago: u64) -> String {
-    token(&json!({
+    token(&claims(subject, seconds_ago))
+}
+
+/// A good token of alice's that says this, too.
+#[allow(dead_code, reason = "most tokens say the same")]
+pub(crate) fn token_saying(more: &Value) -> String {
+    let mut claims = claims("alice", 10);
+    for (name, value) in more.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    token(&claims)
+}
+
+fn claims(subject: &str, seconds_ago: u64) -> Value {
+    json!({
         "iss": "https://issuer.test", "aud": "api", "sub": subject, "sid": "s1", "jti": "t1",
         "client_id": "web", "iat": NOW - seconds_ago, "exp": NOW + 300, "plan": "gold",
-    }))
+    })
 }
 
 /// A token with these claims and a signature that verifies.

@@ -12,6 +12,7 @@ mod bodies;
 mod confirming;
 mod freshness;
 mod grpc;
+mod policies;
 mod questions;
 mod renewing;
 mod service;
