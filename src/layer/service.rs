@@ -13,7 +13,10 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use super::{
-    ResponseBody, ResponseFuture, extract, future::WaitingRequest, layer::Settings, stale::Ruling,
+    ResponseBody, ResponseFuture, extract,
+    future::WaitingRequest,
+    layer::Settings,
+    stale::{self, Ruling},
 };
 use crate::{
     telemetry,
@@ -45,11 +48,14 @@ impl<S, C> RevocationService<S, C> {
     where
         C: DeserializeOwned,
     {
-        let Settings { verifier, fresh_within, while_stale, .. } = &*self.settings;
+        let Settings { verifier, fresh_within, while_stale, in_doubt, .. } = &*self.settings;
         let token = extract::bearer(request.headers(), request.uri().query())?;
         let now = verifier.epochs().clock().now();
         match verifier.check(token, now, *fresh_within)? {
             Checked::Good(verified) => Ok(Ruling::Accept(verified)),
+            Checked::Doubtful(token, age) => {
+                stale::rule_in_doubt(in_doubt.as_ref(), token, age, verifier.epochs())
+            }
             Checked::Open(token, age) => while_stale.rule(token, age, verifier.epochs(), now),
         }
     }

@@ -82,8 +82,16 @@ pub enum Rejection {
         /// How long ago the copy was known to equal the store.
         age: Duration,
     },
-    /// The copy is stale, and the store was asked about the token in vain: it failed, was late, or
-    /// knew of less than the copy.
+    /// The copy is [in buckets](crate::epochs::EpochsBuilder::buckets) and cannot tell whether the
+    /// token was revoked, and no store is there to be asked: see
+    /// [`confirm_doubtful`](crate::layer::RevocationLayer::confirm_doubtful).
+    #[error("the copy of the revocations cannot tell whether the token was revoked")]
+    Doubtful {
+        /// How long ago the copy was known to equal the store.
+        age: Duration,
+    },
+    /// The copy is stale or in doubt, and the store was asked about the token in vain: it failed,
+    /// was late, or knew of less than the copy.
     #[error(
         "the copy of the revocations is {age:?} old, and the store has not confirmed the token"
     )]
@@ -91,7 +99,7 @@ pub enum Rejection {
         /// How long ago the copy was known to equal the store.
         age: Duration,
     },
-    /// The copy is stale, and the store is asked about as many tokens as may be at once.
+    /// The copy is stale or in doubt, and the store is asked about as many tokens as may be at once.
     #[error("the copy of the revocations is {age:?} old, and too many tokens are to be confirmed")]
     OverCapacity {
         /// How long ago the copy was known to equal the store.
@@ -126,6 +134,7 @@ impl Rejection {
             Self::LifetimeTooLong => "lifetime_too_long",
             Self::Revoked(_) => "revoked",
             Self::Stale { .. } => "stale",
+            Self::Doubtful { .. } => "doubtful",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::OverCapacity { .. } => "over_capacity",
             Self::NotLoaded => "not_loaded",
@@ -151,6 +160,7 @@ impl Rejection {
         matches!(
             self,
             Self::Stale { .. }
+                | Self::Doubtful { .. }
                 | Self::Unconfirmed { .. }
                 | Self::OverCapacity { .. }
                 | Self::NotLoaded

@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 use serde::Deserialize;
 
 use crate::{
-    cutoff::Stamp,
+    cutoff::{Stamp, StoreTime},
+    epochs::Epochs,
     scope::{Scope, ScopeKind, ScopeRef},
     token::Claims,
 };
@@ -132,13 +133,18 @@ impl<C> Verified<C> {
     }
 
     /// The same without allocation.
-    pub(crate) fn scope_refs(&self) -> impl Iterator<Item = ScopeRef<'_>> {
+    pub(crate) fn scope_refs(&self) -> impl Iterator<Item = ScopeRef<'_>> + Clone {
         let Claims { subject, session, token_id, groups, .. } = &self.inner.registered;
         std::iter::once((ScopeKind::User, subject))
             .chain(session.iter().map(|id| (ScopeKind::Session, id)))
             .chain(token_id.iter().map(|id| (ScopeKind::Token, id)))
             .chain(groups.iter().map(|id| (ScopeKind::Group, id)))
             .map(|(kind, subject)| ScopeRef { kind, subject })
+    }
+
+    /// The store has found that nothing up to its `newest` covers it: `epochs` may remember that.
+    pub(crate) fn confirmed_up_to(&self, newest: StoreTime, epochs: &Epochs) {
+        epochs.confirmed(self.scope_refs(), self.stamp(), newest);
     }
 
     /// The claims that every token has, with the prefix.

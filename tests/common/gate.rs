@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower_revocation::{
     clock::{Clock, ManualClock},
     cutoff::StoreTime,
-    epochs::{Epochs, Synced},
+    epochs::{Epochs, EpochsBuilder, Synced},
     token::{Algorithm, KeySet, VerifyingKey},
     verify::{IssuerRules, Verifier},
 };
@@ -36,8 +36,13 @@ impl Gate {
     }
 
     pub(crate) fn not_loaded() -> Self {
+        Self::with(|settings| settings)
+    }
+
+    /// With epochs of other settings, not loaded.
+    pub(crate) fn with(settings: impl FnOnce(EpochsBuilder) -> EpochsBuilder) -> Self {
         let (clock, hand) = Clock::manual(Duration::from_secs(NOW));
-        let epochs = Epochs::builder().clock(clock).build().unwrap();
+        let epochs = settings(Epochs::builder().clock(clock)).build().unwrap();
         let key = VerifyingKey::hmac(Algorithm::HS256, SECRET).unwrap();
         let rules = IssuerRules::new("https://issuer.test", KeySet::new([key]).unwrap());
         let verifier =
