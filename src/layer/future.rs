@@ -74,8 +74,18 @@ pub(super) enum StoppedFor<C> {
     Successor(Revival),
 }
 
-/// What the inner service may be called with, and the token to hand out after it.
-type Resolved<C> = (Admitted<C>, Option<Arc<Renewed>>);
+/// What the inner service may be called with, and what there is to do after it.
+type Resolved<C> = (Admitted<C>, Then);
+
+/// What there is to do after the inner service.
+enum Then {
+    /// To renew the token, if it is due.
+    RenewIfDue,
+    /// To renew it, due or not.
+    Restamp,
+    /// To hand out what it was renewed to.
+    HandOut(Arc<Renewed>),
+}
 
 impl<C: DeserializeOwned> StoppedFor<C> {
     fn poll(
@@ -89,23 +99,25 @@ impl<C: DeserializeOwned> StoppedFor<C> {
                     let answer = ready!(Pin::new(waiting).poll(cx)).ok();
                     // The store's own word; the copy's clock is as old as the copy.
                     let clock = answer.map(|answer| StoreClock::exactly(answer.clock));
-                    let word = question.take().expect(AGAIN).rule(answer);
-                    let admitted = match word {
-                        Ok(Word::Accept(verified)) => settings.policy.admit(verified, || clock),
+                    let (verified, then) = match question.take().expect(AGAIN).rule(answer) {
+                        Ok(Word::Accept(verified)) => (verified, Then::RenewIfDue),
+                        Ok(Word::AcceptAndRestamp(verified)) => (verified, Then::Restamp),
                         Ok(Word::Revive(token)) => {
                             *self = Self::Successor(Revival::begin(token, settings));
                             continue;
                         }
-                        Err(rejection) => Err(rejection),
+                        Err(rejection) => return Poll::Ready(Err(rejection)),
                     };
-                    return Poll::Ready(admitted.map(|admitted| (admitted, None)));
+                    let admitted = settings.policy.admit(verified, || clock);
+                    return Poll::Ready(admitted.map(|admitted| (admitted, then)));
                 }
                 Self::Successor(revival) => {
                     let revived = ready!(revival.poll(settings, cx));
                     return Poll::Ready(revived.and_then(|(verified, renewed)| {
                         let epochs = settings.verifier.epochs();
                         let clock = || epochs.store_clock(epochs.clock().now());
-                        Ok((settings.policy.admit(verified, clock)?, Some(renewed)))
+                        let admitted = settings.policy.admit(verified, clock)?;
+                        Ok((admitted, Then::HandOut(renewed)))
                     }));
                 }
             }
@@ -164,10 +176,11 @@ where
                     let Stopped { settings, mut service, request, .. } =
                         *request.take().expect(AGAIN);
                     match resolved {
-                        Ok((admitted, renewed)) => {
-                            let after = match renewed {
-                                Some(renewed) => Some(After::hand_out(settings, renewed)),
-                                None => After::due(&settings, &admitted, &request),
+                        Ok((admitted, then)) => {
+                            let after = match then {
+                                Then::RenewIfDue => After::due(&settings, &admitted, &request),
+                                Then::Restamp => After::restamp(&settings, &admitted, &request),
+                                Then::HandOut(renewed) => Some(After::hand_out(settings, renewed)),
                             };
                             State::Inner { future: pass(&mut service, request, admitted), after }
                         }

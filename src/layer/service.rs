@@ -17,7 +17,7 @@ use super::{
     future::{Stopped, StoppedFor},
     layer::Settings,
     policy::Admitted,
-    stale::Ruling,
+    stale::{self, Ruling},
     successor::{After, Revival},
 };
 use crate::{
@@ -58,7 +58,8 @@ impl<S, C> RevocationService<S, C> {
     where
         C: DeserializeOwned,
     {
-        let Settings { verifier, fresh_within, while_stale, policy, .. } = &*self.settings;
+        let Settings { verifier, fresh_within, while_stale, in_doubt, policy, .. } =
+            &*self.settings;
         let token = extract::bearer(request.headers(), request.uri().query())?;
         let epochs = verifier.epochs();
         let now = epochs.clock().now();
@@ -66,6 +67,9 @@ impl<S, C> RevocationService<S, C> {
             Checked::Good(verified) => Ruling::Accept(verified),
             Checked::Expired(token) => {
                 Ruling::Revive(self.settings.revivable(&token, request, now)?)
+            }
+            Checked::Doubtful(token, age) => {
+                stale::rule_in_doubt(in_doubt.as_ref(), token, age, epochs)?
             }
             Checked::Open(token, age) => {
                 // For the case that the store finds it expired.

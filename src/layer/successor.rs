@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -13,10 +14,12 @@ use serde::de::DeserializeOwned;
 use super::{
     layer::Settings,
     policy::Admitted,
-    renewal::{Joined, Outcome, Renewable, Renewed, Waiting},
+    renewal::{Joined, Outcome, Renewable, Renewal, Renewed, Waiting},
 };
 use crate::{
     clock::Reading,
+    epochs::Verdict,
+    lifetimes::Lifetimes,
     verify::{Authentic, Checked, NoClaims, Rejection, Verified},
 };
 
@@ -31,7 +34,7 @@ impl Settings {
     ) -> Result<Box<Renewable>, Rejection> {
         let renewal = self.renewal.as_ref().ok_or(Rejection::Expired)?;
         let epochs = self.verifier.epochs();
-        if let Some(revoked) = token.revoked_in_memory(epochs) {
+        if let Verdict::Revoked(revoked) = token.in_memory(epochs) {
             return Err(Rejection::Revoked(revoked));
         }
         let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
@@ -83,6 +86,7 @@ impl Revival {
             let refused = match settings.judge(&renewed) {
                 Ok(Checked::Good(verified)) => return Poll::Ready(Ok((verified, renewed))),
                 Ok(Checked::Open(_, age)) => Rejection::Stale { age },
+                Ok(Checked::Doubtful(_, age)) => Rejection::Doubtful { age },
                 Err(Rejection::Revoked(revoked)) => Rejection::Revoked(revoked),
                 // Whatever is wrong with it, it was not the client.
                 Ok(Checked::Expired(_)) | Err(_) => Rejection::NotRenewed,
@@ -118,11 +122,32 @@ impl After {
         token: &Admitted<C>,
         request: &Request<B>,
     ) -> Option<Box<Self>> {
+        Self::renew(settings, |renewal, lifetimes, now| {
+            renewal.due(token.verified(), request, lifetimes, now)
+        })
+    }
+
+    /// For a request whose token the store had to confirm: due or not, as long as its session has
+    /// room for another.
+    pub(super) fn restamp<C, B>(
+        settings: &Arc<Settings>,
+        token: &Admitted<C>,
+        request: &Request<B>,
+    ) -> Option<Box<Self>> {
+        Self::renew(settings, |renewal, lifetimes, now| {
+            renewal.revivable(token.verified(), request, lifetimes, now)
+        })
+    }
+
+    fn renew(
+        settings: &Arc<Settings>,
+        token: impl FnOnce(&Renewal, Lifetimes, Duration) -> Option<Box<Renewable>>,
+    ) -> Option<Box<Self>> {
         let renewal = settings.renewal.as_ref()?;
         let epochs = settings.verifier.epochs();
         let clock = epochs.store_clock(epochs.clock().now())?;
-        let due = renewal.due(token.verified(), request, epochs.lifetimes(), clock.latest)?;
-        Some(Box::new(Self { settings: settings.clone(), what: What::Renew(due) }))
+        let token = token(renewal, epochs.lifetimes(), clock.latest)?;
+        Some(Box::new(Self { settings: settings.clone(), what: What::Renew(token) }))
     }
 
     /// For a request whose token was renewed already.

@@ -108,8 +108,16 @@ pub enum Rejection {
         /// How long ago the copy was known to equal the store.
         age: Duration,
     },
-    /// The copy is stale, and the store was asked about the token in vain: it failed, was late, or
-    /// knew of less than the copy.
+    /// The copy is [in buckets](crate::epochs::EpochsBuilder::buckets) and cannot tell whether the
+    /// token was revoked, and no store is there to be asked: see
+    /// [`confirm_doubtful`](crate::layer::RevocationLayer::confirm_doubtful).
+    #[error("the copy of the revocations cannot tell whether the token was revoked")]
+    Doubtful {
+        /// How long ago the copy was known to equal the store.
+        age: Duration,
+    },
+    /// The copy is stale or in doubt, and the store was asked about the token in vain: it failed,
+    /// was late, or knew of less than the copy.
     #[error(
         "the copy of the revocations is {age:?} old, and the store has not confirmed the token"
     )]
@@ -117,7 +125,7 @@ pub enum Rejection {
         /// How long ago the copy was known to equal the store.
         age: Duration,
     },
-    /// The copy is stale, and the store is asked about as many tokens as may be at once.
+    /// The copy is stale or in doubt, and the store is asked about as many tokens as may be at once.
     #[error("the copy of the revocations is {age:?} old, and too many tokens are to be confirmed")]
     OverCapacity {
         /// How long ago the copy was known to equal the store.
@@ -159,6 +167,7 @@ impl Rejection {
             Self::AuthenticationTooOld => "authentication_too_old",
             Self::AuthenticationContext => "authentication_context",
             Self::Stale { .. } => "stale",
+            Self::Doubtful { .. } => "doubtful",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::OverCapacity { .. } => "over_capacity",
             Self::NotLoaded => "not_loaded",
@@ -187,6 +196,7 @@ impl Rejection {
             self,
             Self::NotRenewed
                 | Self::Stale { .. }
+                | Self::Doubtful { .. }
                 | Self::Unconfirmed { .. }
                 | Self::OverCapacity { .. }
                 | Self::NotLoaded
