@@ -124,8 +124,7 @@ impl<S: EpochStore> Issuer<S> {
     ///
     /// Dropping the future leaves nothing behind.
     pub async fn issue(&self, ticket: Ticket, grant: Grant) -> Result<AccessToken, Error> {
-        let (mint, minted, said) =
-            self.minted(ticket, MintFor::Token, Id::random(), grant).await?;
+        let (mint, minted, said) = self.minted(ticket, MintFor::Token, Id::random(), grant).await?;
         self.shared.sign_access(&mint, &minted, &said)
     }
 

@@ -297,7 +297,13 @@ pub(super) fn verdict(mint: &Mint, session: Option<&SessionRow>, snapshot: Snaps
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::{
+        lifetimes::Lifetimes,
+        store::{Presented, SameDevice, Ticket},
+    };
 
     const GRACE: Duration = Duration::from_secs(10);
 
@@ -349,11 +355,146 @@ mod tests {
             family.spend(GRACE, at(1_000));
         }
         assert_eq!(family.spent.len(), Family::REMEMBERED);
-        assert_eq!(
-            family.presented(family.counter - 100, GRACE, at(1_001)),
-            Use::Again(at(1_000))
-        );
+        assert_eq!(family.presented(family.counter - 100, GRACE, at(1_001)), Use::Again(at(1_000)));
         let forgotten = family.counter - 101;
         assert_eq!(family.presented(forgotten, GRACE, at(1_001)), Use::Reused);
+    }
+
+    // ---- renewals ----
+
+    fn cut_off(demand: Demand, at: u64) -> CutOff {
+        CutOff::at(StoreTime::from_micros(at), demand)
+    }
+
+    /// A renewal of a token with the stamp 50, of a session with the last stamp 70.
+    fn renewal() -> (Mint, SessionRow) {
+        let id = |text| Id::new(text).unwrap();
+        let mint = Mint {
+            ticket: Ticket::new(StoreTime::from_micros(90)),
+            session: MintFor::Renew(Presented {
+                stamp: Stamp::from_micros(50),
+                token: id("token"),
+                groups: vec![id("presented")],
+                same: SameDevice::default(),
+                revoke: false,
+            }),
+            sid: id("session"),
+            user: id("alice"),
+            groups: vec![id("now")],
+            device: Device::new(),
+            lifetimes: Lifetimes::default(),
+        };
+        let row = SessionRow {
+            groups: vec![id("last")],
+            ..SessionRow::begin(&mint, Stamp::from_micros(70), at(100))
+        };
+        (mint, row)
+    }
+
+    const NOTHING: Snapshot = Snapshot {
+        newest: StoreTime::ZERO,
+        guarded: CutOff::NONE,
+        asked: CutOff::NONE,
+        presented: CutOff::NONE,
+        now: Duration::from_secs(100),
+    };
+
+    fn nothing() -> Snapshot {
+        Snapshot { newest: StoreTime::from_micros(90), ..NOTHING }
+    }
+
+    #[test]
+    fn a_renewal_is_held_against_the_scopes_of_both_tokens_and_of_the_session() {
+        let (mint, row) = renewal();
+        let held_against = HeldAgainst::of(&mint, Some(&row));
+        let group = |name| Scope::group(name).unwrap();
+        let is = |list: &[Scope], scopes: &[Scope]| {
+            let of = |list: &[Scope]| list.iter().cloned().collect::<BTreeSet<_>>();
+            assert_eq!(of(list), of(scopes));
+        };
+        let own =
+            [Scope::Everyone, Scope::user("alice").unwrap(), Scope::session("session").unwrap()];
+        is(&held_against.asked, &[&own[..], &[group("now")]].concat());
+        let guarded = [group("now"), group("last"), group("presented")];
+        is(&held_against.guarded, &[&own[..], &guarded].concat());
+        let presented = [group("presented"), Scope::token("token").unwrap()];
+        is(&held_against.presented, &[&own[..], &presented].concat());
+    }
+
+    #[test]
+    fn a_renewal_goes_by_the_stamp_of_the_token_and_not_of_the_session() {
+        let (mint, row) = renewal();
+        for demand in [Demand::Refresh, Demand::Login] {
+            for (revoked_before, verdict_then) in [
+                (49, Verdict::Mint),
+                (50, Verdict::Refuse(ErrorKind::TokenRevoked(demand))),
+                (69, Verdict::Refuse(ErrorKind::TokenRevoked(demand))),
+            ] {
+                let presented = cut_off(demand, revoked_before);
+                let snapshot = Snapshot { presented, guarded: presented, ..nothing() };
+                assert_eq!(verdict(&mint, Some(&row), snapshot), verdict_then, "{revoked_before}");
+            }
+        }
+        // From there on the session has ended, which comes first.
+        let login = cut_off(Demand::Login, 70);
+        let snapshot = Snapshot { presented: login, guarded: login, ..nothing() };
+        let ended = Verdict::Refuse(ErrorKind::SessionEnded);
+        assert_eq!(verdict(&mint, Some(&row), snapshot), ended);
+        assert_eq!(verdict(&mint, None, nothing()), ended);
+    }
+
+    #[test]
+    fn a_renewal_from_ahead_of_the_store_reads_again() {
+        let (mint, row) = renewal();
+        let again = Verdict::Refuse(ErrorKind::RevokedMeanwhile(Demand::Refresh));
+        for (newest, verdict_then) in [(90, Verdict::Mint), (89, again), (48, again)] {
+            let snapshot = Snapshot { newest: StoreTime::from_micros(newest), ..nothing() };
+            assert_eq!(verdict(&mint, Some(&row), snapshot), verdict_then, "{newest}");
+        }
+        let mint = Mint { ticket: Ticket::new(StoreTime::from_micros(48)), ..mint };
+        for (newest, verdict_then) in [(49, Verdict::Mint), (48, again)] {
+            let snapshot = Snapshot { newest: StoreTime::from_micros(newest), ..nothing() };
+            assert_eq!(verdict(&mint, Some(&row), snapshot), verdict_then, "{newest}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_of_a_device_is_not_the_same() {
+        let (ip, user_agent) = ([192, 0, 2, 1].into(), "phone");
+        let phone = Device::new().with_ip(ip).with_user_agent(user_agent);
+        let both = SameDevice { ip: true, user_agent: true };
+        assert!(both.holds(&phone, &phone.clone().with_label("mine")));
+        let unknown = Device::new();
+        for (known, seen) in [(&unknown, &unknown), (&unknown, &phone), (&phone, &unknown)] {
+            assert!(SameDevice::default().holds(known, seen));
+            for (ip, user_agent) in [(true, false), (false, true)] {
+                assert!(!SameDevice { ip, user_agent }.holds(known, seen), "{known:?} {seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_renewal_touches_no_refresh_token_and_moves_no_device() {
+        let (mut mint, mut row) = renewal();
+        row.device = Device::new().with_user_agent("phone");
+        row.family.spend(GRACE, at(100));
+        mint.device = Device::new().with_user_agent("laptop").with_label("mine");
+        let minted = row.go_on(&mint, Stamp::from_micros(60), at(200));
+        assert_eq!((minted.counter, minted.session_began), (1, at(100)));
+        assert_eq!((row.family.counter, row.family.spent.as_slice()), (1, &[at(100)][..]));
+        assert_eq!((row.refreshed_at, row.last_stamp), (at(200), Stamp::from_micros(70)));
+        assert_eq!(row.device, Device::new().with_user_agent("phone").with_label("mine"));
+        assert_eq!(row.groups, mint.groups);
+    }
+
+    #[test]
+    fn a_token_without_a_session_is_held_against_its_ticket_alone() {
+        let mint = Mint { session: MintFor::Token, ..renewal().0 };
+        assert_eq!(verdict(&mint, None, nothing()), Verdict::Mint);
+        for demand in [Demand::Refresh, Demand::Login] {
+            let late = Verdict::Refuse(ErrorKind::RevokedMeanwhile(demand));
+            let snapshot = Snapshot { asked: cut_off(demand, 91), ..nothing() };
+            assert_eq!(verdict(&mint, None, snapshot), late);
+        }
     }
 }
