@@ -1,4 +1,4 @@
-//! What the layer asks of a store while the copy in memory is stale.
+//! What the layer asks of a store while the copy in memory is stale, or in doubt.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -36,7 +36,8 @@ pub struct Answer {
 }
 
 /// Asks a store about tokens, for
-/// [`confirm_while_stale`](super::RevocationLayer::confirm_while_stale).
+/// [`confirm_while_stale`](super::RevocationLayer::confirm_while_stale) and
+/// [`confirm_doubtful`](super::RevocationLayer::confirm_doubtful).
 ///
 /// Cheap to clone. All clones, and so all layers that have one, share the limit and the questions:
 ///

@@ -29,8 +29,9 @@ use crate::{
 /// the very instance that [`poll_ready`](Service::poll_ready) made ready, so that limits and
 /// buffers behind it hold. The check awaits nothing, and no clone is made.
 ///
-/// The exception is a request that waits for the store's word, where the layer was told to
-/// [ask it while stale](super::RevocationLayer::confirm_while_stale): it takes the ready instance
+/// The exception is a request that waits for the store's word, where the layer was told to ask it
+/// [while stale](super::RevocationLayer::confirm_while_stale) or [in
+/// doubt](super::RevocationLayer::confirm_doubtful): it takes the ready instance
 /// along and leaves a clone in its place. That is why the inner service is [`Clone`], as those of
 /// axum, tonic and hyper are.
 pub struct RevocationService<S, C = NoClaims> {
