@@ -98,6 +98,15 @@ pub enum ConfigError {
         /// The value given.
         realm: String,
     },
+    /// A word cannot stand in a challenge: it is empty, or has other characters than printable ASCII
+    /// without space, `"` and `\`.
+    #[error("{field} {word:?} cannot stand in a challenge")]
+    Word {
+        /// The setting.
+        field: &'static str,
+        /// The value given.
+        word: String,
+    },
     /// Two settings exclude each other.
     #[error("{first} and {second} exclude each other")]
     Contradiction {
@@ -192,6 +201,12 @@ pub enum ErrorKind {
     RefusedRequest,
     /// The session has ended, was revoked, or never was.
     SessionEnded,
+    /// The access token that was to be renewed is revoked, though its session lives. The demand is
+    /// what its holder has to do.
+    TokenRevoked(Demand),
+    /// A renewal was asked for from another address or user agent than the session's last login or
+    /// refresh, or one of them is unknown.
+    DeviceDiffers,
     /// A refresh token is forged, damaged, of another version, key, issuer or client, was made
     /// void by "all others but me", or was never handed out by the store as it is now. It harms
     /// nobody.
@@ -247,6 +262,8 @@ impl ErrorKind {
             self,
             Self::RevokedMeanwhile(_)
                 | Self::SessionEnded
+                | Self::TokenRevoked(_)
+                | Self::DeviceDiffers
                 | Self::RefreshTokenInvalid
                 | Self::RefreshTokenReused(_)
                 | Self::NotCommitted
@@ -285,6 +302,10 @@ impl fmt::Display for Error {
             }
             ErrorKind::RefusedRequest => f.write_str("the requested revocation was refused"),
             ErrorKind::SessionEnded => f.write_str("the session has ended"),
+            ErrorKind::TokenRevoked(demand) => {
+                write!(f, "the access token is revoked (demand: {demand})")
+            }
+            ErrorKind::DeviceDiffers => f.write_str("the device is not the session's"),
             ErrorKind::RefreshTokenInvalid => f.write_str("the refresh token is not valid"),
             ErrorKind::RefreshTokenReused(_) => {
                 f.write_str("the refresh token was used before; its session has been ended")

@@ -88,6 +88,13 @@ pub struct StoreClock {
     pub latest: Duration,
 }
 
+impl StoreClock {
+    /// What a clock says that was read just now.
+    pub(crate) fn exactly(clock: Duration) -> Self {
+        Self { earliest: clock, latest: clock }
+    }
+}
+
 impl Epochs {
     /// An empty copy with the default settings: [`Lifetimes::default`], stale after 10 seconds.
     pub fn new() -> Self {

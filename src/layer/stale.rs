@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Answer, Confirmations,
     questions::{OverCapacity, Waiting},
+    renewal::Renewable,
 };
 use crate::{
     clock::Reading,
@@ -31,6 +32,8 @@ pub(super) enum Ruling<C> {
     Accept(Verified<C>),
     /// It waits for what the store says.
     Wait(Waiting, Question<C>),
+    /// Its token has expired, and may be renewed.
+    Revive(Box<Renewable>),
 }
 
 /// A token that the store is being asked about.
@@ -40,9 +43,21 @@ pub(super) struct Question<C> {
     /// That of the copy.
     age: Duration,
     /// Why it is asked.
-    pub(super) why: Why,
+    why: Why,
     /// The newest cut-off that the copy knew before the question was sent.
     known: StoreTime,
+    /// What there is to renew, if it has expired.
+    renewable: Option<Box<Renewable>>,
+}
+
+/// What the store's word comes to.
+pub(super) enum Word<C> {
+    Accept(Verified<C>),
+    /// It is good, and the copy would be in doubt about it again and again: another stamp would spare
+    /// it that.
+    AcceptAndRestamp(Verified<C>),
+    /// The token has expired, and may be renewed.
+    Revive(Box<Renewable>),
 }
 
 /// Why the store is asked.
@@ -72,10 +87,13 @@ impl WhileStale {
         age: Duration,
         epochs: &Epochs,
         now: Reading,
+        renewable: Option<Box<Renewable>>,
     ) -> Result<Ruling<C>, Rejection> {
         match self {
             Self::Refuse => Err(Rejection::Stale { age }),
-            Self::Confirm(confirmations) => ask(confirmations, token, age, epochs, Why::Stale),
+            Self::Confirm(confirmations) => {
+                ask(confirmations, token, age, epochs, Why::Stale, renewable)
+            }
             Self::Trust { extra } => trust(*extra, token, age, epochs, now).map(Ruling::Accept),
         }
     }
@@ -89,7 +107,7 @@ pub(super) fn rule_in_doubt<C>(
     epochs: &Epochs,
 ) -> Result<Ruling<C>, Rejection> {
     match confirmations {
-        Some(confirmations) => ask(confirmations, token, age, epochs, Why::Doubt),
+        Some(confirmations) => ask(confirmations, token, age, epochs, Why::Doubt, None),
         None => {
             telemetry::nobody_to_ask();
             Err(Rejection::Doubtful { age })
@@ -103,12 +121,14 @@ fn ask<C>(
     age: Duration,
     epochs: &Epochs,
     why: Why,
+    renewable: Option<Box<Renewable>>,
 ) -> Result<Ruling<C>, Rejection> {
     let known = epochs.newest();
     match confirmations.questions.join(token.scopes()) {
         Ok(waiting) => {
             let epochs = epochs.clone();
-            Ok(Ruling::Wait(waiting, Question { token, epochs, age, why, known }))
+            let question = Question { token, epochs, age, why, known, renewable };
+            Ok(Ruling::Wait(waiting, question))
         }
         Err(OverCapacity) => {
             telemetry::confirmation(why.as_str(), "over_capacity");
@@ -144,8 +164,8 @@ fn trust<C>(
 
 impl<C> Question<C> {
     /// Rules by what the store has answered; `None` if it has not.
-    pub(super) fn rule(self, answer: Option<Answer>) -> Result<Verified<C>, Rejection> {
-        let Self { token, epochs, age, why, known } = self;
+    pub(super) fn rule(self, answer: Option<Answer>) -> Result<Word<C>, Rejection> {
+        let Self { token, epochs, age, why, known, renewable } = self;
         let unconfirmed = Rejection::Unconfirmed { age };
         let Some(Answer { cut_off, clock, newest }) = answer else {
             telemetry::confirmation(why.as_str(), "failed");
@@ -165,8 +185,16 @@ impl<C> Question<C> {
             Err(refused) => refused.reason(),
         };
         telemetry::confirmation(why.as_str(), outcome);
-        let verified = verdict?;
-        verified.confirmed_up_to(newest, &epochs);
-        Ok(verified)
+        match (verdict, renewable) {
+            (Err(Rejection::Expired), Some(renewable)) => Ok(Word::Revive(renewable)),
+            (Err(refused), _) => Err(refused),
+            (Ok(verified), _) => {
+                verified.confirmed_up_to(newest, &epochs);
+                Ok(match why {
+                    Why::Stale => Word::Accept(verified),
+                    Why::Doubt => Word::AcceptAndRestamp(verified),
+                })
+            }
+        }
     }
 }

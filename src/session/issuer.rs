@@ -107,7 +107,26 @@ impl<S: EpochStore> Issuer<S> {
     ///
     /// Dropping the future may leave a session that nobody holds a token of.
     pub async fn login(&self, ticket: Ticket, grant: Grant) -> Result<TokenPair, Error> {
-        self.mint(ticket, MintFor::Login, Id::random(), grant).await
+        let (mint, minted, said) = self.minted(ticket, MintFor::Login, Id::random(), grant).await?;
+        self.shared.sign(mint, minted, said)
+    }
+
+    /// An access token without a session and without a refresh token: it lives until it expires or is
+    /// revoked. Its `sid` names no session, and can be revoked like one.
+    ///
+    /// `ticket` was taken before the password was read. To the store this is one statement, which
+    /// writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`login`](Issuer::login).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn issue(&self, ticket: Ticket, grant: Grant) -> Result<AccessToken, Error> {
+        let (mint, minted, said) = self.minted(ticket, MintFor::Token, Id::random(), grant).await?;
+        self.shared.sign_access(&mint, &minted, &said)
     }
 
     /// What a [`Verifier`](crate::Verifier) needs to accept these tokens, with the keys as of now.
@@ -142,17 +161,18 @@ impl<S: EpochStore> Issuer<S> {
         &self.shared.store
     }
 
-    pub(super) async fn mint(
+    /// What the store has allowed to be signed.
+    pub(super) async fn minted(
         &self,
         ticket: Ticket,
         session: MintFor,
         sid: Id,
         grant: Grant,
-    ) -> Result<TokenPair, Error> {
-        let Grant { user, groups, permissions, claims: own, device } = grant;
+    ) -> Result<(Mint, Minted, Said), Error> {
+        let Grant { user, groups, permissions, acr, claims: own, device } = grant;
         let lifetimes = self.shared.lifetimes;
         let mint = Mint { ticket, session, sid, user, groups, device, lifetimes };
-        let said = Said { permissions, own };
+        let said = Said { permissions, acr, own };
         self.shared.check(&mint, &said)?;
         let shared = self.shared.clone();
         // A task of its own: whoever is to hear of a theft does, though the client goes away.
@@ -172,7 +192,7 @@ impl<S: EpochStore> Issuer<S> {
         });
         let (mint, minted) =
             task.await.map_err(|ended| Error::new(ErrorKind::TaskEnded, ended))??;
-        self.shared.sign(mint, minted, said)
+        Ok((mint, minted, said))
     }
 }
 
@@ -230,14 +250,23 @@ impl<S> Shared<S> {
         Ok(())
     }
 
-    fn sign(&self, mint: Mint, minted: Minted, said: Said) -> Result<TokenPair, Error> {
+    pub(super) fn sign_access(
+        &self,
+        mint: &Mint,
+        minted: &Minted,
+        said: &Said,
+    ) -> Result<AccessToken, Error> {
         let id = Id::random();
-        let expires_in = self.access_life(minted.issued_at.as_secs(), &minted)?;
+        let expires_in = self.access_life(minted.issued_at.as_secs(), minted)?;
         let expires_at = minted.issued_at.as_secs() + expires_in.as_secs();
-        let claims = self.claims(&mint, &minted, &said, expires_at, &id);
+        let claims = self.claims(mint, minted, said, expires_at, &id);
         let token = encode(&self.keys.signing_key(), TYP, &claims)?;
         let session = mint.sid.clone();
-        let access = AccessToken { token, id, session, stamp: minted.stamp, expires_in };
+        Ok(AccessToken { token, id, session, stamp: minted.stamp, expires_in })
+    }
+
+    pub(super) fn sign(&self, mint: Mint, minted: Minted, said: Said) -> Result<TokenPair, Error> {
+        let access = self.sign_access(&mint, &minted, &said)?;
         // The secret of the moment when this counter was first handed out: asked for again, the
         // successor is the same.
         let secret = self.keys.refresh_secret(minted.counted_at)?;
@@ -266,6 +295,7 @@ impl<S> Shared<S> {
             sid: mint.sid.as_str(),
             rvs: minted.stamp.as_micros(),
             auth_time: began,
+            acr: said.acr.as_deref(),
             oat: began,
             groups: mint.groups.iter().map(Id::as_str).collect(),
             scope: said.permissions.as_deref(),
@@ -275,8 +305,9 @@ impl<S> Shared<S> {
 }
 
 /// What a grant says that is no affair of the store.
-struct Said {
+pub(super) struct Said {
     permissions: Option<String>,
+    acr: Option<String>,
     own: Map<String, Value>,
 }
 
@@ -293,6 +324,8 @@ struct Claims<'a> {
     sid: &'a str,
     rvs: u64,
     auth_time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
     oat: u64,
     groups: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -11,7 +12,7 @@ use super::{
     Audit, Changes, Entry, EpochStore, Judged, Latest, MAX_LISTED, Mint, MintFor, Minted,
     RequestId, Requested, Revocation, Session, SessionFilter, Source, StatementCounts, StoreId,
     Ticket, Watch,
-    order::{SessionRow, Snapshot, Verdict, next_cut_off, verdict},
+    order::{HeldAgainst, SessionRow, Verdict, next_cut_off, verdict},
 };
 use crate::{
     clock::Clock,
@@ -158,11 +159,9 @@ impl State {
     /// Mints, or says why not.
     fn mint(&mut self, mint: &Mint, clock: &Clock) -> Result<Result<Minted, Error>, Error> {
         let now = clock.now().wall;
-        let stamp = Stamp::after(self.newest);
-        let asked = self.cut_off(&mint.scopes());
         let before = self.sessions.get(&mint.sid);
-        let guarded = before.map_or(asked, |session| asked.join(self.guarded(&mint.sid, session)));
-        let snapshot = Snapshot { newest: self.newest, guarded, asked, now };
+        let held_against = HeldAgainst::of(mint, before);
+        let snapshot = held_against.snapshot(self.newest, now, |scopes| self.cut_off(scopes));
         match verdict(mint, before, snapshot) {
             Verdict::Refuse(kind) => Ok(Err(kind.into())),
             Verdict::Theft => {
@@ -170,17 +169,28 @@ impl State {
                 let receipt = Receipt::new(self.seal(&revocation, clock)?);
                 Ok(Err(ErrorKind::RefreshTokenReused(receipt).into()))
             }
-            Verdict::Mint => Ok(Ok(match self.sessions.get_mut(&mint.sid) {
-                Some(_) if mint.session == MintFor::Login => {
-                    return Err(Error::new(ErrorKind::Store, "there is such a session"));
+            Verdict::Mint => {
+                if let Some(revocation) = mint.revocation() {
+                    self.seal(&revocation, clock)?;
                 }
-                Some(session) => session.go_on(mint, stamp, now),
-                None => {
-                    let (session, minted) = SessionRow::begin(mint, stamp, now);
-                    self.sessions.insert(mint.sid.clone(), session);
-                    minted
-                }
-            })),
+                self.put(mint, now).map(Ok)
+            }
+        }
+    }
+
+    /// Writes the session of `mint`.
+    fn put(&mut self, mint: &Mint, now: Duration) -> Result<Minted, Error> {
+        let stamp = Stamp::after(self.newest);
+        match (&mint.session, self.sessions.get_mut(&mint.sid)) {
+            (MintFor::Token, _) => Ok(Minted::first(stamp, now)),
+            (MintFor::Login, Some(_)) => {
+                Err(Error::new(ErrorKind::Store, "there is such a session"))
+            }
+            (_, Some(session)) => Ok(session.go_on(mint, stamp, now)),
+            (_, None) => {
+                self.sessions.insert(mint.sid.clone(), SessionRow::begin(mint, stamp, now));
+                Ok(Minted::first(stamp, now))
+            }
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Device;
+use super::{Device, Revocation};
 use crate::{
-    cutoff::{Stamp, StoreTime},
+    cutoff::{Demand, Stamp, StoreTime},
     lifetimes::Lifetimes,
     scope::{Id, Scope},
 };
@@ -29,7 +29,7 @@ impl Ticket {
     }
 }
 
-/// A pair of tokens to be minted.
+/// Tokens to be minted.
 #[derive(Clone, Debug)]
 pub struct Mint {
     /// Taken before anything was read.
@@ -42,7 +42,8 @@ pub struct Mint {
     pub user: Id,
     /// The groups the access token will carry.
     pub groups: Vec<Id>,
-    /// The device, as far as it is known; at a refresh, what has changed.
+    /// The device, as far as it is known; at a refresh, what has changed; at a renewal, what is
+    /// seen now, which is kept where nothing was known.
     pub device: Device,
     /// The longest lives, for the end of a session.
     pub lifetimes: Lifetimes,
@@ -56,10 +57,20 @@ impl Mint {
         scopes.extend(self.groups.iter().cloned().map(Scope::Group));
         scopes
     }
+
+    /// What it revokes.
+    pub(super) fn revocation(&self) -> Option<Revocation> {
+        match &self.session {
+            MintFor::Renew(Presented { token, revoke: true, .. }) => {
+                Some(Revocation::new(Scope::Token(token.clone()), Demand::Refresh))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Whether a session begins or goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MintFor {
     /// A new session is written. Its first refresh token has the counter 0.
@@ -77,6 +88,52 @@ pub enum MintFor {
     },
     /// The session must be there and alive. Its current refresh token is handed out again.
     Reissue,
+    /// An access token is renewed: its session must be there and alive, and no cut-off may reach
+    /// the token itself. The refresh tokens of the session stay as they are.
+    Renew(Presented),
+    /// An access token that belongs to no session. Nothing is written; `sid` is an id that can be
+    /// revoked.
+    Token,
+}
+
+/// The access token that is to be renewed, as its holder presented it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// Its own issue stamp. That of the session says nothing about this token: a renewal makes no
+    /// token good again that a cut-off covers.
+    pub stamp: Stamp,
+    /// Its id, the claim `jti`.
+    pub token: Id,
+    /// The groups that *it* carries; those of the next one are [`Mint::groups`].
+    pub groups: Vec<Id>,
+    /// What has to be as it was.
+    pub same: SameDevice,
+    /// Whether it is revoked, in the same transaction and with [`Demand::Refresh`]: the stamp of
+    /// the next one is above that.
+    ///
+    /// [`Demand::Refresh`]: crate::Demand::Refresh
+    pub revoke: bool,
+}
+
+/// What has to be as it was at the session's last login or refresh. What is unknown, then or now, is
+/// not the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SameDevice {
+    /// The address that the request came from.
+    pub ip: bool,
+    /// The header `User-Agent`.
+    pub user_agent: bool,
+}
+
+impl SameDevice {
+    /// Whether what is `seen` now is what is `known`.
+    pub(super) fn holds(self, known: &Device, seen: &Device) -> bool {
+        fn same<T: PartialEq>(known: Option<&T>, seen: Option<&T>) -> bool {
+            known.is_some() && known == seen
+        }
+        (!self.ip || same(known.ip.as_ref(), seen.ip.as_ref()))
+            && (!self.user_agent || same(known.user_agent.as_ref(), seen.user_agent.as_ref()))
+    }
 }
 
 /// Tokens may be signed with this.
@@ -86,11 +143,11 @@ pub struct Minted {
     pub stamp: Stamp,
     /// The store's clock, since 1970, for the claims `iat` and `exp`.
     pub issued_at: Duration,
-    /// When the session began, since 1970.
+    /// When the session began, since 1970; now if there is none.
     pub session_began: Duration,
-    /// The counter of the refresh token.
+    /// The counter of the refresh token; for a renewal, of the current one.
     pub counter: u64,
     /// When the refresh token with that counter was first handed out, by the store's clock since
-    /// 1970; for a [`Reissue`](MintFor::Reissue), now.
+    /// 1970; without one that was presented, now.
     pub counted_at: Duration,
 }

@@ -16,6 +16,9 @@
 //! - **Count**: the refresh tokens of a session differ by a counter. The current one is spent by
 //!   the statement that mints; one that comes back long after is a theft, and ends the session in
 //!   a transaction that commits although the refresh is refused.
+//! - **Renew**: the stamp of the *presented* access token is held against every cut-off of its own
+//!   scopes, exactly, and the session against the guard; the new stamp is that of a mint. So a
+//!   renewal never makes a token good again that a cut-off covers.
 //! - **Request**: a revocation inside the caller's transaction is written unsealed, and sealed by
 //!   whoever meets it first after the commit: the revoker, a mint, a ticket or a poll.
 //!
@@ -48,7 +51,7 @@ mod writer;
 
 pub use any::{AnyStore, AnyTransaction, AnyWatch};
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
-pub use mint::{Mint, MintFor, Minted, Ticket};
+pub use mint::{Mint, MintFor, Minted, Presented, SameDevice, Ticket};
 #[cfg(feature = "mysql")]
 pub use mysql::{MySqlOptions, MySqlStore, MySqlWatch};
 #[cfg(feature = "postgres")]

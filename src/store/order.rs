@@ -1,5 +1,7 @@
 //! The decisions of the store, apart from any database.
 
+#[cfg(feature = "_sql")]
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::{
@@ -10,7 +12,7 @@ use crate::{
     clock::as_micros,
     cutoff::{CutOff, Demand, Stamp, StoreTime, revoked},
     error::{Error, ErrorKind},
-    scope::Id,
+    scope::{Id, Scope},
 };
 
 /// The cut-off of the next revocation: above every one before, and at the database's clock as
@@ -47,7 +49,7 @@ pub(super) struct Family {
 
 /// What presenting a refresh token means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presented {
+pub(super) enum Use {
     /// It is spent now.
     Current,
     /// It was spent, for the first time at this moment, and gets its successor again.
@@ -64,21 +66,21 @@ impl Family {
     /// could refresh fast enough never to be one.
     pub(super) const REMEMBERED: usize = 100;
 
-    pub(super) fn presented(&self, counter: u64, grace: Duration, now: Duration) -> Presented {
+    pub(super) fn presented(&self, counter: u64, grace: Duration, now: Duration) -> Use {
         if counter < self.void_below || counter > self.counter {
-            return Presented::Invalid;
+            return Use::Invalid;
         }
         let Some(successors) = self.counter.checked_sub(counter + 1) else {
-            return Presented::Current;
+            return Use::Current;
         };
         let spent = usize::try_from(successors).ok().and_then(|index| self.spent.get(index));
         match spent {
             // Its successor is the current one, and unused.
             Some(&spent) if successors == 0 || now < spent.saturating_add(grace) => {
-                Presented::Again(spent)
+                Use::Again(spent)
             }
             // Too late, or forgotten.
-            _ => Presented::Reused,
+            _ => Use::Reused,
         }
     }
 
@@ -117,8 +119,8 @@ impl SessionRow {
     }
 
     /// The row of a new session.
-    pub(super) fn begin(mint: &Mint, stamp: Stamp, now: Duration) -> (Self, Minted) {
-        let row = Self {
+    pub(super) fn begin(mint: &Mint, stamp: Stamp, now: Duration) -> Self {
+        Self {
             user: mint.user.clone(),
             groups: mint.groups.clone(),
             began: now,
@@ -126,10 +128,7 @@ impl SessionRow {
             last_stamp: stamp,
             family: Family::default(),
             device: mint.device.clone(),
-        };
-        let minted =
-            Minted { stamp, issued_at: now, session_began: now, counter: 0, counted_at: now };
-        (row, minted)
+        }
     }
 
     /// Goes on with `stamp`, once [`verdict`] has allowed it.
@@ -138,7 +137,7 @@ impl SessionRow {
             MintFor::Refresh { counter, grace } => {
                 match self.family.presented(counter, grace, now) {
                     // Handed out for the second time: the deadline stays where it is.
-                    Presented::Again(spent) => (counter + 1, spent),
+                    Use::Again(spent) => (counter + 1, spent),
                     _ => {
                         self.family.spend(grace, now);
                         self.refreshed_at = self.refreshed_at.max(now);
@@ -153,8 +152,20 @@ impl SessionRow {
         };
         self.groups.clone_from(&mint.groups);
         self.last_stamp = self.last_stamp.max(stamp);
-        self.device.update(&mint.device);
+        match mint.session {
+            // Else one renewal that does not ask for the same device would move what the next one
+            // is held against.
+            MintFor::Renew(_) => self.device.learn(&mint.device),
+            _ => self.device.update(&mint.device),
+        }
         Minted { stamp, issued_at: now, session_began: self.began, counter, counted_at }
+    }
+}
+
+impl Minted {
+    /// What begins now: a session, or a token without one.
+    pub(super) fn first(stamp: Stamp, now: Duration) -> Self {
+        Self { stamp, issued_at: now, session_began: now, counter: 0, counted_at: now }
     }
 }
 
@@ -175,19 +186,81 @@ pub(super) struct Snapshot {
     pub(super) guarded: CutOff,
     /// Joins those of the scopes that the token will have.
     pub(super) asked: CutOff,
+    /// Joins those of the scopes that a token to be renewed has.
+    pub(super) presented: CutOff,
     /// The database's clock.
     pub(super) now: Duration,
 }
 
+/// The scopes whose cut-offs a mint is held against.
+#[derive(Debug)]
+pub(super) struct HeldAgainst {
+    guarded: Vec<Scope>,
+    asked: Vec<Scope>,
+    presented: Vec<Scope>,
+}
+
+impl HeldAgainst {
+    /// `session` is the row of a session that goes on.
+    pub(super) fn of(mint: &Mint, session: Option<&SessionRow>) -> Self {
+        let asked = mint.scopes();
+        let mut guarded = asked.clone();
+        let groups = |groups: &[Id]| groups.iter().cloned().map(Scope::Group).collect::<Vec<_>>();
+        guarded.extend(session.into_iter().flat_map(|session| groups(&session.groups)));
+        let mut presented = Vec::new();
+        if let MintFor::Renew(token) = &mint.session {
+            let its_groups = groups(&token.groups);
+            guarded.extend(its_groups.iter().cloned());
+            presented = vec![
+                Scope::Everyone,
+                Scope::User(mint.user.clone()),
+                Scope::Session(mint.sid.clone()),
+                Scope::Token(token.token.clone()),
+            ];
+            presented.extend(its_groups);
+        }
+        Self { guarded, asked, presented }
+    }
+
+    /// All of them, each once.
+    #[cfg(feature = "_sql")]
+    pub(super) fn scopes(&self) -> Vec<Scope> {
+        let lists = [&self.guarded, &self.asked, &self.presented];
+        let all: HashSet<&Scope> = lists.into_iter().flatten().collect();
+        all.into_iter().cloned().collect()
+    }
+
+    /// What they say. `cut_off` joins the cut-offs of scopes, and the floor.
+    pub(super) fn snapshot(
+        &self,
+        newest: StoreTime,
+        now: Duration,
+        cut_off: impl Fn(&[Scope]) -> CutOff,
+    ) -> Snapshot {
+        Snapshot {
+            newest,
+            guarded: cut_off(&self.guarded),
+            asked: cut_off(&self.asked),
+            presented: cut_off(&self.presented),
+            now,
+        }
+    }
+}
+
 /// Whether `mint` may be done. `session` is the row of a session that goes on.
 pub(super) fn verdict(mint: &Mint, session: Option<&SessionRow>, snapshot: Snapshot) -> Verdict {
-    let Snapshot { newest, guarded, asked, now } = snapshot;
+    let Snapshot { newest, guarded, asked, presented, now } = snapshot;
+    let renewed = match &mint.session {
+        MintFor::Renew(renewed) => Some(renewed),
+        _ => None,
+    };
     // Taken from a copy in memory that remembers more than a database restored from a backup: it
-    // says nothing about what was revoked here since.
-    let premature = mint.ticket.stamp() > Stamp::after(newest);
+    // says nothing about what was revoked here since. Nor does a token from before that.
+    let highest = renewed.map_or(mint.ticket.stamp(), |token| token.stamp.max(mint.ticket.stamp()));
+    let premature = highest > Stamp::after(newest);
     let demand = asked.demand(mint.ticket.stamp()).or(premature.then_some(Demand::Refresh));
     let stale = demand.map(ErrorKind::RevokedMeanwhile);
-    if mint.session == MintFor::Login {
+    if matches!(mint.session, MintFor::Login | MintFor::Token) {
         // A password that was read before a revocation may be the old one.
         return stale.map_or(Verdict::Mint, Verdict::Refuse);
     }
@@ -198,11 +271,20 @@ pub(super) fn verdict(mint: &Mint, session: Option<&SessionRow>, snapshot: Snaps
     if session.user != mint.user || over || !session.stands(guarded) {
         return ended;
     }
+    if let Some(token) = renewed {
+        // By its own stamp: that of the session is above it, and covers what this one is not.
+        if let Some(demand) = presented.demand(token.stamp) {
+            return Verdict::Refuse(ErrorKind::TokenRevoked(demand));
+        }
+        if !token.same.holds(&session.device, &mint.device) {
+            return Verdict::Refuse(ErrorKind::DeviceDiffers);
+        }
+    }
     if let MintFor::Refresh { counter, grace } = mint.session {
         match session.family.presented(counter, grace, now) {
-            Presented::Current | Presented::Again(_) => {}
-            Presented::Invalid => return Verdict::Refuse(ErrorKind::RefreshTokenInvalid),
-            Presented::Reused => return Verdict::Theft,
+            Use::Current | Use::Again(_) => {}
+            Use::Invalid => return Verdict::Refuse(ErrorKind::RefreshTokenInvalid),
+            Use::Reused => return Verdict::Theft,
         }
     }
     // The guard has spoken for the session: only the claims can be too old, whatever the
@@ -226,19 +308,19 @@ mod tests {
     #[test]
     fn a_spent_token_gets_its_successor_while_that_is_unused_or_within_the_grace_time() {
         let mut family = Family::default();
-        assert_eq!(family.presented(0, GRACE, at(100)), Presented::Current);
+        assert_eq!(family.presented(0, GRACE, at(100)), Use::Current);
         family.spend(GRACE, at(100));
         // However late: nobody has used the successor.
         for now in [100, 105, 9_999] {
-            assert_eq!(family.presented(0, GRACE, at(now)), Presented::Again(at(100)));
+            assert_eq!(family.presented(0, GRACE, at(now)), Use::Again(at(100)));
         }
         family.spend(GRACE, at(104));
-        assert_eq!(family.presented(0, GRACE, at(109)), Presented::Again(at(100)));
-        assert_eq!(family.presented(0, GRACE, at(110)), Presented::Reused);
-        assert_eq!(family.presented(1, GRACE, at(9_999)), Presented::Again(at(104)));
-        assert_eq!(family.presented(2, GRACE, at(9_999)), Presented::Current);
-        assert_eq!(family.presented(3, GRACE, at(100)), Presented::Invalid);
-        assert_eq!(family.presented(u64::MAX, GRACE, at(100)), Presented::Invalid);
+        assert_eq!(family.presented(0, GRACE, at(109)), Use::Again(at(100)));
+        assert_eq!(family.presented(0, GRACE, at(110)), Use::Reused);
+        assert_eq!(family.presented(1, GRACE, at(9_999)), Use::Again(at(104)));
+        assert_eq!(family.presented(2, GRACE, at(9_999)), Use::Current);
+        assert_eq!(family.presented(3, GRACE, at(100)), Use::Invalid);
+        assert_eq!(family.presented(u64::MAX, GRACE, at(100)), Use::Invalid);
     }
 
     #[test]
@@ -247,13 +329,13 @@ mod tests {
         family.spend(GRACE, at(100));
         family.void();
         for counter in [0, 1] {
-            assert_eq!(family.presented(counter, GRACE, at(100)), Presented::Invalid);
+            assert_eq!(family.presented(counter, GRACE, at(100)), Use::Invalid);
         }
-        assert_eq!(family.presented(2, GRACE, at(9_999)), Presented::Current);
+        assert_eq!(family.presented(2, GRACE, at(9_999)), Use::Current);
         family.spend(GRACE, at(101));
         family.spend(GRACE, at(102));
-        assert_eq!(family.presented(2, GRACE, at(9_999)), Presented::Reused);
-        assert_eq!(family.presented(1, GRACE, at(9_999)), Presented::Invalid);
+        assert_eq!(family.presented(2, GRACE, at(9_999)), Use::Reused);
+        assert_eq!(family.presented(1, GRACE, at(9_999)), Use::Invalid);
     }
 
     #[test]
@@ -267,11 +349,8 @@ mod tests {
             family.spend(GRACE, at(1_000));
         }
         assert_eq!(family.spent.len(), Family::REMEMBERED);
-        assert_eq!(
-            family.presented(family.counter - 100, GRACE, at(1_001)),
-            Presented::Again(at(1_000))
-        );
+        assert_eq!(family.presented(family.counter - 100, GRACE, at(1_001)), Use::Again(at(1_000)));
         let forgotten = family.counter - 101;
-        assert_eq!(family.presented(forgotten, GRACE, at(1_001)), Presented::Reused);
+        assert_eq!(family.presented(forgotten, GRACE, at(1_001)), Use::Reused);
     }
 }

@@ -62,6 +62,14 @@ impl Device {
         self.user_agent.as_deref()
     }
 
+    /// What `seen` tells is kept where nothing was known.
+    pub(super) fn learn(&mut self, seen: &Self) {
+        let Self { label, ip, user_agent } = seen.clone();
+        self.label = self.label.take().or(label);
+        self.ip = self.ip.or(ip);
+        self.user_agent = self.user_agent.take().or(user_agent);
+    }
+
     /// What `seen` tells takes the place of what was known.
     pub(super) fn update(&mut self, seen: &Self) {
         let Self { label, ip, user_agent } = seen.clone();
@@ -94,7 +102,7 @@ pub struct Session {
     pub device: Device,
     /// When it was logged in, by the store's clock, since 1970.
     pub created_at: Duration,
-    /// When it last got a refresh token, by the store's clock, since 1970.
+    /// When it last got a refresh token, or was renewed, by the store's clock, since 1970.
     pub last_refresh_at: Duration,
 }
 

@@ -64,8 +64,11 @@ pub(super) trait Tables: Send + Sized {
     /// Joins the cut-offs of scopes, each of which stands in `raises` once.
     fn raise(&mut self, raises: &[Raise]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The highest cut-offs of `scopes`, without the floor.
-    fn cut_off(&mut self, scopes: &[Scope]) -> impl Future<Output = Result<CutOff, Error>> + Send;
+    /// The cut-offs of scopes, in their order, without the floor.
+    fn cut_offs(
+        &mut self,
+        scopes: &[Scope],
+    ) -> impl Future<Output = Result<Vec<CutOff>, Error>> + Send;
 
     /// Takes the cut-offs of `scope`, which were `before`, away at `cleared_at`, and says so in the
     /// audit.

@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Audit, Mint, MintFor, Minted, RequestId, Revocation,
-    order::{SessionRow, Snapshot, Verdict, next_cut_off, verdict},
+    Audit, Judged, Mint, MintFor, Minted, RequestId, Revocation,
+    order::{HeldAgainst, SessionRow, Snapshot, Verdict, next_cut_off, verdict},
     tables::{ClockRow, Raise, Settled, Slice, Tables},
 };
 use crate::{
@@ -83,8 +83,8 @@ where
 /// Mints beside others who do: `tables` need hold no more than a lock of the clock row that others
 /// may share, under which `newest` stands still.
 ///
-/// `None` if that is not enough to decide, or if something is to be said of it but a pair of tokens:
-/// [`write`] and [`Writer::mint`] do it. Nothing is written then.
+/// `None` if that is not enough to decide, or if something is to be said of it but tokens: [`write`]
+/// and [`Writer::mint`] do it. Nothing is written then. Not for what [revokes](Mint::revocation).
 #[cfg(feature = "mysql")]
 pub(super) async fn mint_beside<T: Tables>(
     tables: T,
@@ -100,6 +100,21 @@ pub(super) async fn mint_beside<T: Tables>(
     }
     writer.tables.commit().await?;
     Ok(minted)
+}
+
+/// Mints an access token without a session, by what the store holds against its scopes and whether
+/// requests are pending: nothing is written for it.
+///
+/// `None` if that is not enough to decide: [`Writer::mint`] does it. A replica's word proves nothing.
+pub(super) fn mint_apart(mint: &Mint, judged: Judged, pending: bool) -> Option<Minted> {
+    if mint.session != MintFor::Token || pending || !judged.primary {
+        return None;
+    }
+    let Judged { cut_off, clock: now, newest, .. } = judged;
+    let snapshot =
+        Snapshot { newest, guarded: cut_off, asked: cut_off, presented: CutOff::NONE, now };
+    let minted = Minted::first(Stamp::after(newest), now);
+    (verdict(mint, None, snapshot) == Verdict::Mint).then_some(minted)
 }
 
 /// The operations of an [`EpochStore`](super::EpochStore) that are the same in every SQL database: a
@@ -155,15 +170,15 @@ macro_rules! by_the_writer {
             &self,
             scopes: &[$crate::scope::Scope],
         ) -> Result<$crate::store::Judged, $crate::error::Error> {
-            let (judged, pending) = self.judgement(scopes).await?;
+            let request = $crate::store::statements::Path::Request;
+            let (judged, pending) = self.judgement(request, scopes).await?;
             // A replica cannot seal, and proves nothing anyhow.
             if !pending || !judged.primary {
                 return Ok(judged);
             }
             // Whatever is pending by now, what was when this was asked is sealed.
-            self.write($crate::store::statements::Path::Request, |_| Box::pin(async { Ok(()) }))
-                .await?;
-            Ok(self.judgement(scopes).await?.0)
+            self.write(request, |_| Box::pin(async { Ok(()) })).await?;
+            Ok(self.judgement(request, scopes).await?.0)
         }
 
         async fn advance(
@@ -342,7 +357,7 @@ impl<T: Tables> Writer<T> {
 
     // ---- minting ----
 
-    /// Writes the session, if ticket, guard and counter allow.
+    /// Writes the session, if [`verdict`] allows.
     pub(super) async fn mint(&mut self, mint: &Mint) -> Result<Minted, Error> {
         let (before, verdict) = self.judge(mint).await?;
         match verdict {
@@ -359,35 +374,42 @@ impl<T: Tables> Writer<T> {
     /// The session as it is, and whether `mint` may be done.
     async fn judge(&mut self, mint: &Mint) -> Result<(Option<SessionRow>, Verdict), Error> {
         let before = match mint.session {
-            MintFor::Login => None,
+            MintFor::Login | MintFor::Token => None,
             _ => self.tables.session(&mint.sid).await?,
         };
-        let asked = self.cut_off(&mint.scopes()).await?;
-        let guarded = match &before {
-            Some(session) => asked.join(self.guarded(&mint.sid, session).await?),
-            None => asked,
+        let held_against = HeldAgainst::of(mint, before.as_ref());
+        let scopes = held_against.scopes();
+        let cut_offs = self.tables.cut_offs(&scopes).await?;
+        let cut_offs: HashMap<&Scope, CutOff> = scopes.iter().zip(cut_offs).collect();
+        let floor = self.floor;
+        let cut_off = |scopes: &[Scope]| {
+            scopes.iter().filter_map(|scope| cut_offs.get(scope)).copied().fold(floor, CutOff::join)
         };
-        let snapshot = Snapshot { newest: self.newest, guarded, asked, now: self.now };
+        let snapshot = held_against.snapshot(self.newest, self.now, cut_off);
         let verdict = verdict(mint, before.as_ref(), snapshot);
         Ok((before, verdict))
     }
 
     /// Writes the session of `mint`, which was `before`.
     async fn put(&mut self, mint: &Mint, before: Option<SessionRow>) -> Result<Minted, Error> {
+        if let Some(revocation) = mint.revocation() {
+            self.seal(&[revocation]).await?;
+        }
         // Nobody else moves `newest` as long as this holds the lock.
         let stamp = Stamp::after(self.newest);
         match before {
             Some(mut session) => {
                 let minted = session.go_on(mint, stamp, self.now);
                 self.tables.go_on_session(&mint.sid, &session).await?;
-                Ok(minted)
+                return Ok(minted);
             }
+            None if mint.session == MintFor::Token => {}
             None => {
-                let (session, minted) = SessionRow::begin(mint, stamp, self.now);
+                let session = SessionRow::begin(mint, stamp, self.now);
                 self.tables.begin_session(&mint.sid, &session).await?;
-                Ok(minted)
             }
         }
+        Ok(Minted::first(stamp, self.now))
     }
 
     /// The row of `sid`, if no cut-off has ended it.
@@ -407,7 +429,8 @@ impl<T: Tables> Writer<T> {
 
     /// The highest cut-offs of `scopes`.
     async fn cut_off(&mut self, scopes: &[Scope]) -> Result<CutOff, Error> {
-        Ok(self.floor.join(self.tables.cut_off(scopes).await?))
+        let cut_offs = self.tables.cut_offs(scopes).await?;
+        Ok(cut_offs.into_iter().fold(self.floor, CutOff::join))
     }
 
     // ---- purging ----

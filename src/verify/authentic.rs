@@ -28,6 +28,17 @@ impl<C> Authentic<C> {
         self.verified.scopes()
     }
 
+    /// Its claims, believed as far as the signature goes, for whoever asks the store about its
+    /// session. No proof: it must not leave the crate.
+    pub(crate) fn unjudged(&self) -> &Verified<C> {
+        &self.verified
+    }
+
+    /// Whether its time is over, by any clock that the store may have.
+    pub(super) fn is_expired(&self, clock: StoreClock, leeway: Duration) -> bool {
+        judge::is_expired(self.verified.registered(), clock, leeway)
+    }
+
     /// What the copy in memory says about it.
     pub(crate) fn in_memory(&self, epochs: &Epochs) -> Verdict {
         epochs.verdict_in(self.verified.scope_refs(), self.verified.stamp())
@@ -80,6 +91,8 @@ pub(crate) enum Remembered<C> {
 pub(crate) enum Checked<C> {
     /// It is good.
     Good(Verified<C>),
+    /// It was once: `exp` has passed. Whether it was revoked is open.
+    Expired(Authentic<C>),
     /// Only the store knows. The copy is of this age.
     Doubtful(Authentic<C>, Duration),
     /// Nothing: the copy, of this age, is too old to judge it.

@@ -108,6 +108,7 @@ impl Verifier {
     ) -> Result<Verified<C>, Rejection> {
         match self.check(token, now, Duration::MAX)? {
             Checked::Good(verified) => Ok(verified),
+            Checked::Expired(_) => Err(Rejection::Expired),
             Checked::Doubtful(_, age) => Err(Rejection::Doubtful { age }),
             Checked::Open(_, age) => Err(Rejection::Stale { age }),
         }
@@ -136,6 +137,9 @@ impl Verifier {
             Freshness::NotLoaded => return Err(Rejection::NotLoaded),
         };
         let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
+        if token.is_expired(clock, epochs.lifetimes().leeway()) {
+            return Ok(Checked::Expired(token));
+        }
         token.by_memory(epochs, clock).map(|remembered| match remembered {
             Remembered::Good(verified) => Checked::Good(verified),
             Remembered::Doubtful(token) => Checked::Doubtful(token, age),
@@ -160,8 +164,9 @@ impl Verifier {
         let claims = payload.claims(&issuer.rules.groups_claim)?;
         let stamp = judge::claims(issuer, &claims)?;
         let own = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
-        let prefix = &issuer.rules.subject_prefix;
-        Ok(Authentic::new(Verified::new(issuer.name.clone(), prefix, claims, stamp, own)))
+        let IssuerRules { subject_prefix, store_time, .. } = &issuer.rules;
+        let name = issuer.name.clone();
+        Ok(Authentic::new(Verified::new(name, subject_prefix, claims, stamp, *store_time, own)))
     }
 
     /// The epochs it judges by.

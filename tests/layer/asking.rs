@@ -92,7 +92,7 @@ impl Stale {
 
     /// One that is not stale, but in doubt: its copy is in so many buckets.
     pub(crate) fn in_doubt(buckets: u32) -> Self {
-        let gate = Gate::with(|settings| settings.buckets(buckets));
+        let gate = Gate::with(|settings| settings.buckets(buckets), |rules| rules);
         gate.sync();
         let (store, asked) = mpsc::unbounded_channel();
         let layer = RevocationLayer::new(gate.verifier.clone())

@@ -13,7 +13,9 @@ mod buckets;
 mod confirming;
 mod freshness;
 mod grpc;
+mod policies;
 mod questions;
+mod renewing;
 mod service;
 
 use std::{

@@ -22,7 +22,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        EpochStore, Judged, Mint, Minted, RequestId, Requested, Revocation, Session, SessionFilter,
+        EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
+        SessionFilter,
         limits::{SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit, limited, not_acquired},
         sql::failed,
         statements::{Path, Statements},
@@ -153,13 +154,13 @@ impl MySqlStore {
     }
 
     /// What is held against the tokens in `scopes`, and whether requests are pending.
-    async fn judgement(&self, scopes: &[Scope]) -> Result<(Judged, bool), Error> {
+    async fn judgement(&self, path: Path, scopes: &[Scope]) -> Result<(Judged, bool), Error> {
         // Not in a task of its own: who does not wait any more gives the connection up, and a
         // database that hangs holds no more of them than there are questions.
         let mut asking = Asking { connection: self.connection().await?, answered: false };
-        self.count(Path::Request);
+        self.count(path);
         let asked = judge::read(scopes, self.given_time(), &mut asking.connection);
-        let judgement = timeout(limit(Path::Request), asked).await.map_err(late)??;
+        let judgement = timeout(limit(path), asked).await.map_err(late)??;
         asking.answered = true;
         Ok(judgement)
     }
@@ -215,7 +216,15 @@ impl EpochStore for MySqlStore {
     }
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
-        if let Some(minted) = self.mint_beside(mint).await? {
+        let minted = match mint.session {
+            MintFor::Token => {
+                let (judged, pending) = self.judgement(Path::Session, &mint.scopes()).await?;
+                writer::mint_apart(mint, judged, pending)
+            }
+            _ if mint.revocation().is_some() => None,
+            _ => self.mint_beside(mint).await?,
+        };
+        if let Some(minted) = minted {
             return Ok(minted);
         }
         let mint = mint.clone();

@@ -102,9 +102,10 @@ impl Drop for MySqlTables {
     }
 }
 
-/// The rows of `revocations` whose scopes stand in a list.
-const CUT_OFF: &str = "SELECT COALESCE(MAX(r.reissue_before), 0), COALESCE(MAX(r.login_before), 0) \
+/// The rows of `revocations` whose scopes stand in a list, and their places in that.
+const CUT_OFFS: &str = "SELECT r.reissue_before, r.login_before, CAST(asked.place AS SIGNED) \
      FROM JSON_TABLE(?, '$[*]' COLUMNS ( \
+         place FOR ORDINALITY, \
          scope VARCHAR(16) CHARACTER SET utf8mb4 PATH '$[0]' ERROR ON EMPTY ERROR ON ERROR, \
          subject VARCHAR(512) CHARACTER SET utf8mb4 PATH '$[1]' ERROR ON EMPTY ERROR ON ERROR \
      )) AS asked STRAIGHT_JOIN revocations AS r \
@@ -146,11 +147,18 @@ impl Tables for MySqlTables {
         query(RAISE).bind(json(&rows)?).execute(self.run()?).await.map(drop).map_err(failed)
     }
 
-    async fn cut_off(&mut self, scopes: &[Scope]) -> Result<CutOff, Error> {
+    async fn cut_offs(&mut self, scopes: &[Scope]) -> Result<Vec<CutOff>, Error> {
         let asked: Vec<_> =
             scopes.iter().map(|scope| (scope.kind().as_str(), scope.subject())).collect();
-        let row = query(CUT_OFF).bind(json(&asked)?).fetch_one(self.run()?).await;
-        cut_off(&row.map_err(failed)?, 0)
+        let rows = query(CUT_OFFS).bind(json(&asked)?).fetch_all(self.run()?).await;
+        let mut cut_offs = vec![CutOff::NONE; scopes.len()];
+        for row in rows.map_err(failed)? {
+            // Counted from 1.
+            let place = usize::try_from(get::<i64>(&row, 2)?).map_err(corrupt)?.wrapping_sub(1);
+            let told = cut_offs.get_mut(place).ok_or_else(|| corrupt("a place of no scope"))?;
+            *told = cut_off(&row, 0)?;
+        }
+        Ok(cut_offs)
     }
 
     async fn clear(

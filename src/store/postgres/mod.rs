@@ -1,8 +1,8 @@
 //! The store in PostgreSQL 13 or later: for fleets.
 //!
 //! Writers lock the clock row (`SELECT … FOR UPDATE`) in a transaction that holds nothing else for
-//! long, and commit with `synchronous_commit = on`. A login and a refresh are one statement each,
-//! which takes no such lock. Revocations are announced by `NOTIFY`, in a statement of its own after
+//! long, and commit with `synchronous_commit = on`. A login, a refresh and a renewal are one
+//! statement each, which takes no such lock. Revocations are announced by `NOTIFY`, in a statement of its own after
 //! the commit, and heard on a connection of its own ([`listener`]); that is a hint and no more, as
 //! every second a poll asks for what has changed.
 //!
@@ -13,6 +13,7 @@ mod judge;
 mod listener;
 mod load;
 mod options;
+mod renewal;
 mod row;
 mod schema;
 mod session;

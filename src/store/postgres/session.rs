@@ -32,14 +32,17 @@ macro_rules! now {
     };
 }
 
-/// The highest `$cut_off` of everyone, the user, the session and groups.
+pub(super) use now;
+
+/// The highest `$cut_off` of everyone, the user, the session and groups, and of a token.
 macro_rules! highest {
-    ($cut_off:literal, $sid:literal, $user:literal, $($groups:literal),+) => {
+    ($cut_off:literal, $sid:literal, $user:literal, $($groups:literal),+ $(; token $token:literal)?) => {
         concat!(
             "coalesce((SELECT max(", $cut_off, ") FROM (",
             "SELECT 'everyone' AS scope, '' AS subject ",
             "UNION ALL SELECT 'session', ", $sid, " ",
             "UNION ALL SELECT 'user', ", $user, " ",
+            $("UNION ALL SELECT 'token', ", $token, " ",)?
             $("UNION ALL SELECT 'group', unnest(", $groups, ") "),+,
             ") AS asked JOIN revocations AS r ",
             "ON r.scope = asked.scope AND r.subject = asked.subject), 0)"
@@ -47,7 +50,9 @@ macro_rules! highest {
     };
 }
 
-/// The ticket, and whether nothing is pending: what is the same for logins and refreshes.
+pub(super) use highest;
+
+/// The ticket, and whether nothing is pending: what is the same for logins, refreshes and renewals.
 macro_rules! admissible {
     ($ticket:literal, $sid:literal, $user:literal, $groups:literal) => {
         concat!(
@@ -64,6 +69,8 @@ macro_rules! admissible {
     };
 }
 
+pub(super) use admissible;
+
 /// The time, read once. Whatever the connection has set, the commit is durable.
 macro_rules! at {
     ($given:literal) => {
@@ -76,6 +83,8 @@ macro_rules! at {
         )
     };
 }
+
+pub(super) use at;
 
 /// Begins a session if everything is as it mostly is. Where it does nothing, `order.rs` decides.
 const LOGIN: &str = concat!(
@@ -152,17 +161,18 @@ pub(super) async fn at_once(
     // To the end: after the first row there is the commit, and `fetch_optional` would not hear of
     // its failure.
     let rows = query.fetch_all(connection).await.map_err(failed)?;
-    rows.first()
-        .map(|row| {
-            Ok(Minted {
-                stamp: Stamp::from_micros(unsigned(get(row, 0)?)?),
-                issued_at: duration(get(row, 1)?)?,
-                session_began: duration(get(row, 2)?)?,
-                counter: unsigned(get(row, 3)?)?,
-                counted_at: duration(get(row, 4)?)?,
-            })
-        })
-        .transpose()
+    rows.first().map(minted).transpose()
+}
+
+/// What such a statement returns.
+pub(super) fn minted(row: &PgRow) -> Result<Minted, Error> {
+    Ok(Minted {
+        stamp: Stamp::from_micros(unsigned(get(row, 0)?)?),
+        issued_at: duration(get(row, 1)?)?,
+        session_began: duration(get(row, 2)?)?,
+        counter: unsigned(get(row, 3)?)?,
+        counted_at: duration(get(row, 4)?)?,
+    })
 }
 
 /// The columns that make a [`SessionRow`], in the order of [`session_row`].

@@ -10,7 +10,7 @@ use sqlx::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    CHANNEL, PostgresOptions, PostgresWatch, judge,
+    CHANNEL, PostgresOptions, PostgresWatch, judge, renewal,
     row::{get, store_time},
     schema, session,
     tables::PostgresTables,
@@ -139,17 +139,22 @@ impl PostgresStore {
     }
 
     /// Mints by one statement, which is its own transaction, if that can decide.
-    async fn at_once(
-        &self,
-        mint: &Mint,
-        refresh: Option<(u64, Duration)>,
-    ) -> Result<Option<Minted>, Error> {
+    async fn at_once(&self, mint: &Mint) -> Result<Option<Minted>, Error> {
         let (store, mint) = (self.clone(), mint.clone());
         in_a_task(SESSION_WAIT, async move {
             let mut connection = Whole::begin(&store, Path::Session).await?;
             let (persistent, now) = (!store.shared.options.pooler, store.given_time());
-            let minted =
-                session::at_once(&mint, refresh, now, persistent, connection.run()).await?;
+            let run = connection.run();
+            let minted = match &mint.session {
+                MintFor::Renew(presented) => {
+                    renewal::at_once(&mint, presented, now, persistent, run).await?
+                }
+                MintFor::Refresh { counter, grace } => {
+                    let refresh = Some((*counter, *grace));
+                    session::at_once(&mint, refresh, now, persistent, run).await?
+                }
+                _ => session::at_once(&mint, None, now, persistent, run).await?,
+            };
             connection.end().await?;
             Ok(minted)
         })
@@ -171,17 +176,17 @@ impl PostgresStore {
     }
 
     /// What is held against the tokens in `scopes`, and whether requests are pending.
-    async fn judgement(&self, scopes: &[Scope]) -> Result<(Judged, bool), Error> {
+    async fn judgement(&self, path: Path, scopes: &[Scope]) -> Result<(Judged, bool), Error> {
         // Not in a task of its own: who does not wait any more gives the connection up, and a
         // database that hangs holds no more of them than there are questions.
         let judgement = async {
-            let mut connection = Whole::begin(self, Path::Request).await?;
+            let mut connection = Whole::begin(self, path).await?;
             let (persistent, now) = (!self.shared.options.pooler, self.given_time());
             let judgement = judge::read(scopes, now, persistent, connection.run()).await?;
             connection.end().await?;
             Ok(judgement)
         };
-        timeout(limit(Path::Request), judgement).await.map_err(late)?
+        timeout(limit(path), judgement).await.map_err(late)?
     }
 
     async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
@@ -282,11 +287,13 @@ impl EpochStore for PostgresStore {
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
         let minted = match mint.session {
-            MintFor::Login => self.at_once(mint, None).await?,
-            MintFor::Refresh { counter, grace } => {
-                self.at_once(mint, Some((counter, grace))).await?
+            MintFor::Login | MintFor::Refresh { .. } => self.at_once(mint).await?,
+            MintFor::Renew(_) if mint.revocation().is_none() => self.at_once(mint).await?,
+            MintFor::Token => {
+                let (judged, pending) = self.judgement(Path::Session, &mint.scopes()).await?;
+                writer::mint_apart(mint, judged, pending)
             }
-            MintFor::Reissue => None,
+            MintFor::Renew(_) | MintFor::Reissue => None,
         };
         if let Some(minted) = minted {
             return Ok(minted);

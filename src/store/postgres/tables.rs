@@ -122,21 +122,21 @@ impl Tables for PostgresTables {
             .map_err(failed)
     }
 
-    async fn cut_off(&mut self, scopes: &[Scope]) -> Result<CutOff, Error> {
+    async fn cut_offs(&mut self, scopes: &[Scope]) -> Result<Vec<CutOff>, Error> {
         let kinds: Vec<&str> = scopes.iter().map(|scope| scope.kind().as_str()).collect();
         let subjects: Vec<&str> = scopes.iter().map(Scope::subject).collect();
-        let row = query(
-            "SELECT coalesce(max(reissue_before), 0), coalesce(max(login_before), 0) \
-             FROM unnest($1::text[], $2::text[]) AS asked (scope, subject) \
-             JOIN revocations USING (scope, subject)",
+        let rows = query(
+            "SELECT coalesce(reissue_before, 0), coalesce(login_before, 0) \
+             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (scope, subject, place) \
+             LEFT JOIN revocations USING (scope, subject) ORDER BY place",
         )
         .persistent(self.persistent)
         .bind(kinds)
         .bind(subjects)
-        .fetch_one(self.run()?)
+        .fetch_all(self.run()?)
         .await
         .map_err(failed)?;
-        cut_off(&row, 0)
+        rows.iter().map(|row| cut_off(row, 0)).collect()
     }
 
     async fn clear(

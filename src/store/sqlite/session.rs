@@ -18,20 +18,23 @@ use crate::{
     },
 };
 
-/// The highest `$cut_off` of everyone, the user, the session and groups.
+/// The highest `$cut_off` of everyone, the user, the session and groups, and of a token.
 macro_rules! highest {
-    ($cut_off:literal, $($groups:literal),+) => {
+    ($cut_off:literal, $($groups:literal),+ $(; token $token:literal)?) => {
         concat!(
             "coalesce((SELECT max(", $cut_off, ") FROM (",
             "SELECT 'everyone' AS scope, '' AS subject ",
             "UNION ALL SELECT 'user', session.user ",
             "UNION ALL SELECT 'session', session.id ",
+            $("UNION ALL SELECT 'token', ", $token, " ",)?
             $("UNION ALL SELECT 'group', value FROM json_each(", $groups, ") "),+,
             ") AS asked CROSS JOIN revocations ",
             "ON revocations.scope = asked.scope AND revocations.subject = asked.subject), 0)"
         )
     };
 }
+
+pub(super) use highest;
 
 /// Spends a refresh token, or hands out its successor again, if everything is as it mostly is:
 /// the decisions of `order.rs` once more, in SQL. Where it does nothing, those decide.
@@ -239,11 +242,11 @@ pub(super) async fn list(
         .collect()
 }
 
-fn moment(row: &SqliteRow, index: usize) -> Result<Duration, Error> {
+pub(super) fn moment(row: &SqliteRow, index: usize) -> Result<Duration, Error> {
     duration(row.try_get(index).map_err(failed)?)
 }
 
-fn groups_json(groups: &[Id]) -> Result<String, Error> {
+pub(super) fn groups_json(groups: &[Id]) -> Result<String, Error> {
     let groups: Vec<&str> = groups.iter().map(Id::as_str).collect();
     json(&groups)
 }
@@ -266,9 +269,10 @@ mod tests {
     use sqlx::{AssertSqlSafe, Connection};
 
     use super::*;
+    use crate::store::sqlite::renewal::RENEW;
 
     #[tokio::test]
-    async fn a_refresh_scans_no_table() {
+    async fn a_refresh_or_renewal_scans_no_table() {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         for migration in [
             include_str!("../migrations/sqlite/1_revocations.sql"),
@@ -276,7 +280,8 @@ mod tests {
         ] {
             sqlx::raw_sql(migration).execute(&mut connection).await.unwrap();
         }
-        for sql in [REFRESH, listed!("user = ?1"), listed!("id = ?1"), listed!("refreshed_at > ?1")]
+        for sql in
+            [REFRESH, RENEW, listed!("user = ?1"), listed!("id = ?1"), listed!("refreshed_at > ?1")]
         {
             let plan: Vec<String> = query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
                 .fetch_all(&mut connection)

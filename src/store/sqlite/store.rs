@@ -15,6 +15,7 @@ use super::{
     SqliteWatch,
     file::OpenFile,
     judge,
+    renewal::Renewal,
     row::store_time,
     schema,
     session::{self, Refresh},
@@ -140,17 +141,21 @@ impl SqliteStore {
         task.await.map_err(|cause| Error::new(ErrorKind::TaskEnded, cause))?
     }
 
-    /// Refreshes by one statement, which is its own transaction, if that can decide.
+    /// Mints by one statement, which is its own transaction, if that can decide.
     ///
     /// In a task of its own, like [`write`](SqliteStore::write).
-    async fn refresh(&self, refresh: Refresh) -> Result<Option<Minted>, Error> {
+    async fn at_once(&self, one: OneStatement) -> Result<Option<Minted>, Error> {
         let shared = self.shared.clone();
         let task = tokio::spawn(async move {
             let mut slot = shared.turn().await?;
             let mut connected = shared.connected(&mut slot).await?;
             shared.statements.count(Path::Session);
             let now = shared.clock.now().wall;
-            let minted = refresh.at_once(&mut connected.connection, now).await?;
+            let connection = &mut connected.connection;
+            let minted = match one {
+                OneStatement::Refresh(refresh) => refresh.at_once(connection, now).await?,
+                OneStatement::Renewal(renewal) => renewal.at_once(connection, now).await?,
+            };
             connected.file.check()?;
             *slot = Some(connected);
             Ok(minted)
@@ -191,10 +196,10 @@ impl SqliteStore {
     }
 
     /// What the cut-offs of `scopes` say, and whether requests are pending. Without the write lock.
-    async fn judgement(&self, scopes: &[Scope]) -> Result<(Judged, bool), Error> {
+    async fn judgement(&self, path: Path, scopes: &[Scope]) -> Result<(Judged, bool), Error> {
         let mut slot = self.shared.turn().await?;
         let mut connected = self.shared.connected(&mut slot).await?;
-        self.shared.statements.count(Path::Request);
+        self.shared.statements.count(path);
         let now = self.shared.clock.now().wall;
         let judgement = judge::read(scopes, now, &mut connected.connection).await?;
         connected.file.check()?;
@@ -225,6 +230,12 @@ impl Shared {
             _ => Connected::open(&self.options).await,
         }
     }
+}
+
+/// What is done by one statement.
+enum OneStatement {
+    Refresh(Refresh),
+    Renewal(Renewal),
 }
 
 /// A connection, and the file that it is on.
@@ -295,13 +306,25 @@ impl EpochStore for SqliteStore {
     }
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
-        let mint = mint.clone();
-        if let MintFor::Refresh { counter, grace } = mint.session {
-            let refresh = Refresh { mint: mint.clone(), counter, grace };
-            if let Some(minted) = self.refresh(refresh).await? {
-                return Ok(minted);
+        let minted = match mint.session.clone() {
+            MintFor::Refresh { counter, grace } => {
+                let refresh = Refresh { mint: mint.clone(), counter, grace };
+                self.at_once(OneStatement::Refresh(refresh)).await?
             }
+            MintFor::Renew(presented) if mint.revocation().is_none() => {
+                let renewal = Renewal { mint: mint.clone(), presented };
+                self.at_once(OneStatement::Renewal(renewal)).await?
+            }
+            MintFor::Token => {
+                let (judged, pending) = self.judgement(Path::Session, &mint.scopes()).await?;
+                writer::mint_apart(mint, judged, pending)
+            }
+            _ => None,
+        };
+        if let Some(minted) = minted {
+            return Ok(minted);
         }
+        let mint = mint.clone();
         self.write(Path::Session, |writer| Box::pin(async move { writer.mint(&mint).await })).await
     }
 

@@ -88,19 +88,20 @@ impl Tables for SqliteTables {
         .map_err(failed)
     }
 
-    async fn cut_off(&mut self, scopes: &[Scope]) -> Result<CutOff, Error> {
+    async fn cut_offs(&mut self, scopes: &[Scope]) -> Result<Vec<CutOff>, Error> {
         let keys: Vec<[&str; 2]> =
             scopes.iter().map(|scope| [scope.kind().as_str(), scope.subject()]).collect();
-        let row = query(
-            "SELECT coalesce(max(reissue_before), 0), coalesce(max(login_before), 0) \
-             FROM json_each(?) AS asked JOIN revocations \
-             ON scope = asked.value ->> 0 AND subject = asked.value ->> 1",
+        let rows = query(
+            "SELECT coalesce(reissue_before, 0), coalesce(login_before, 0) \
+             FROM json_each(?) AS asked LEFT JOIN revocations \
+             ON scope = asked.value ->> 0 AND subject = asked.value ->> 1 \
+             ORDER BY asked.key",
         )
         .bind(json(&keys)?)
-        .fetch_one(self.run())
+        .fetch_all(self.run())
         .await
         .map_err(failed)?;
-        cut_off(&row, 0)
+        rows.iter().map(|row| cut_off(row, 0)).collect()
     }
 
     async fn clear(
