@@ -29,6 +29,16 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A number is out of its bounds.
+    #[error("{field} is {value}, which {problem}")]
+    OutOfRange {
+        /// The setting.
+        field: &'static str,
+        /// The value given.
+        value: u64,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A text is no valid identifier.
     #[error("{field} {source}")]
     Id {

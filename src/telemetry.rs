@@ -40,6 +40,20 @@ pub(crate) fn trusted_while_stale() {
     metrics::counter!("tower_revocation_trusted_while_stale_total").increment(1);
 }
 
+/// A token was renewed on the way, or was not.
+pub(crate) fn renewal(outcome: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_renewals_total", "outcome" => outcome).increment(1);
+    let _ = outcome;
+}
+
+/// A token could not be renewed. Never logs the token or a part of it.
+pub(crate) fn renewal_failed(error: &Error) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(error = error as &dyn std::error::Error, "a renewal failed");
+    let _ = error;
+}
+
 /// An answer of the store was applied.
 pub(crate) fn synced(cut_offs: usize, newest: StoreTime) {
     #[cfg(feature = "metrics")]

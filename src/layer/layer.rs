@@ -7,7 +7,8 @@ use http::{HeaderMap, Response};
 use tower_layer::Layer;
 
 use super::{
-    Confirmations, RevocationService, grpc, policy::Policy, reject::Refusal, stale::WhileStale,
+    Confirmations, Renewal, RevocationService, grpc, policy::Policy, reject::Refusal,
+    stale::WhileStale,
 };
 use crate::{
     error::ConfigError,
@@ -51,6 +52,7 @@ pub(super) struct Settings {
     pub(super) fresh_within: Duration,
     pub(super) while_stale: WhileStale,
     pub(super) policy: Policy,
+    pub(super) renewal: Option<Renewal>,
 }
 
 impl RevocationLayer {
@@ -65,6 +67,7 @@ impl RevocationLayer {
             fresh_within: Duration::MAX,
             while_stale: WhileStale::Refuse,
             policy: Policy::default(),
+            renewal: None,
         };
         Self { settings: Arc::new(settings), claims: PhantomData }
     }
@@ -192,6 +195,22 @@ impl<C> RevocationLayer<C> {
         self.without_contradiction()
     }
 
+    /// Renews tokens on the way: what is due, and what has expired within the limits of its session.
+    /// See [`Renewal`] for what that means.
+    ///
+    /// Only tokens of this crate's issuers are, that the verifier knows
+    /// [by store time](crate::IssuerRules::store_time) and without a prefix. For expired ones its keys
+    /// have to be [kept](crate::KeyRing::renews_expired) for as long.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Duration`] if the renewal waits for longer than access tokens live.
+    pub fn renew(mut self, renewal: Renewal) -> Result<Self, ConfigError> {
+        renewal.check(self.settings.verifier.epochs().lifetimes())?;
+        Arc::make_mut(&mut self.settings).renewal = Some(renewal);
+        Ok(self)
+    }
+
     /// A route that needs a fresher copy than others, made from a layer that believes a stale one,
     /// would have neither.
     fn without_contradiction(self) -> Result<Self, ConfigError> {
@@ -276,6 +295,7 @@ impl fmt::Debug for Settings {
             .field("fresh_within", &self.fresh_within)
             .field("while_stale", &self.while_stale)
             .field("policy", &self.policy)
+            .field("renewal", &self.renewal)
             .field("on_rejection", &self.on_rejection.as_ref().map(|_| "custom"))
             .finish()
     }

@@ -257,12 +257,15 @@ mod layer;
 mod policy;
 mod questions;
 mod reject;
+mod renewal;
 mod service;
 mod stale;
+mod successor;
 
 pub use body::ResponseBody;
 pub use confirm::{Answer, Confirm, Confirmations, ConfirmationsBuilder};
 pub use future::ResponseFuture;
 pub use layer::RevocationLayer;
 pub use reject::Refusal;
+pub use renewal::{Presenter, Renew, Renewable, Renewal, RenewalBuilder, Renewed};
 pub use service::RevocationService;

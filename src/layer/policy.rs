@@ -37,6 +37,10 @@ struct MaxAuthAge {
 pub(super) struct Admitted<C>(Verified<C>);
 
 impl<C> Admitted<C> {
+    pub(super) fn verified(&self) -> &Verified<C> {
+        &self.0
+    }
+
     pub(super) fn into_inner(self) -> Verified<C> {
         self.0
     }

@@ -193,6 +193,8 @@ fn title(rejection: &Rejection) -> &'static str {
         Rejection::AuthenticationTooOld | Rejection::AuthenticationContext => {
             "Stronger authentication required"
         }
+        Rejection::SessionEnded => "Session over",
+        Rejection::AccountRefused => "Account refused",
         other if other.is_unavailable() => "Temporarily unable to check tokens",
         _ => "Access token not acceptable",
     }

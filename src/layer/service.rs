@@ -14,11 +14,11 @@ use tower_service::Service;
 
 use super::{
     ResponseBody, ResponseFuture, extract,
-    future::WaitingRequest,
+    future::{Stopped, StoppedFor},
     layer::Settings,
     policy::Admitted,
-    questions::Waiting,
-    stale::{Question, Ruling},
+    stale::Ruling,
+    successor::{After, Revival},
 };
 use crate::{
     telemetry,
@@ -31,10 +31,11 @@ use crate::{
 /// the very instance that [`poll_ready`](Service::poll_ready) made ready, so that limits and
 /// buffers behind it hold. The check awaits nothing, and no clone is made.
 ///
-/// The exception is a request that waits for the store's word, where the layer was told to
-/// [ask it while stale](super::RevocationLayer::confirm_while_stale): it takes the ready instance
-/// along and leaves a clone in its place. That is why the inner service is [`Clone`], as those of
-/// axum, tonic and hyper are.
+/// The exceptions are requests that wait for the store's word, where the layer was told to
+/// [ask it while stale](super::RevocationLayer::confirm_while_stale), and those whose token has
+/// expired and is [renewed](super::RevocationLayer::renew) first: they take the ready instance along
+/// and leave a clone in its place. That is why the inner service is [`Clone`], as those of axum,
+/// tonic and hyper are.
 pub struct RevocationService<S, C = NoClaims> {
     inner: S,
     settings: Arc<Settings>,
@@ -44,8 +45,7 @@ pub struct RevocationService<S, C = NoClaims> {
 /// What becomes of a request that is not refused at once.
 enum Entry<C> {
     Pass(Admitted<C>),
-    /// It waits for what the store says.
-    Wait(Waiting, Question<C>),
+    Stop(StoppedFor<C>),
 }
 
 impl<S, C> RevocationService<S, C> {
@@ -63,13 +63,25 @@ impl<S, C> RevocationService<S, C> {
         let now = epochs.clock().now();
         let ruling = match verifier.check(token, now, *fresh_within)? {
             Checked::Good(verified) => Ruling::Accept(verified),
-            Checked::Open(token, age) => while_stale.rule(token, age, epochs, now)?,
+            Checked::Expired(token) => {
+                Ruling::Revive(self.settings.revivable(&token, request, now)?)
+            }
+            Checked::Open(token, age) => {
+                // For the case that the store finds it expired.
+                let renewable = self.settings.revivable(&token, request, now).ok();
+                while_stale.rule(token, age, epochs, now, renewable)?
+            }
         };
         Ok(match ruling {
             Ruling::Accept(verified) => {
                 Entry::Pass(policy.admit(verified, || epochs.store_clock(now))?)
             }
-            Ruling::Wait(waiting, question) => Entry::Wait(waiting, question),
+            Ruling::Wait(waiting, question) => {
+                Entry::Stop(StoppedFor::Word(waiting, Some(question)))
+            }
+            Ruling::Revive(token) => {
+                Entry::Stop(StoppedFor::Successor(Revival::begin(token, &self.settings)))
+            }
         })
     }
 }
@@ -88,29 +100,30 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        match self.check(&request) {
+        let stopped_for = match self.check(&request) {
             Ok(Entry::Pass(admitted)) => {
-                ResponseFuture::inner(pass(&mut self.inner, request, admitted))
+                let after = After::due(&self.settings, admitted.verified(), &request);
+                return ResponseFuture::inner(pass(&mut self.inner, request, admitted), after);
             }
-            Ok(Entry::Wait(waiting, question)) => {
-                let clone = self.inner.clone();
-                ResponseFuture::waiting(WaitingRequest {
-                    waiting,
-                    question,
-                    settings: self.settings.clone(),
-                    service: mem::replace(&mut self.inner, clone),
-                    request,
-                })
-            }
+            Ok(Entry::Stop(stopped_for)) => stopped_for,
             Err(Rejection::Missing) if self.settings.optional => {
                 // What a layer outside of this one has found is not what this one lets through.
                 request.extensions_mut().remove::<Verified<C>>();
-                ResponseFuture::inner(self.inner.call(request))
+                return ResponseFuture::inner(self.inner.call(request), None);
             }
             Err(rejection) => {
-                ResponseFuture::refused(self.settings.refuse(&rejection, request.headers()))
+                return ResponseFuture::refused(
+                    self.settings.refuse(&rejection, request.headers()),
+                );
             }
-        }
+        };
+        let clone = self.inner.clone();
+        ResponseFuture::stopped(Stopped {
+            stopped_for,
+            settings: self.settings.clone(),
+            service: mem::replace(&mut self.inner, clone),
+            request,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Answer, Confirmations,
     questions::{OverCapacity, Waiting},
+    renewal::Renewable,
 };
 use crate::{
     clock::Reading,
@@ -31,6 +32,8 @@ pub(super) enum Ruling<C> {
     Accept(Verified<C>),
     /// It waits for what the store says.
     Wait(Waiting, Question<C>),
+    /// Its token has expired, and may be renewed.
+    Revive(Box<Renewable>),
 }
 
 /// A token that the store is being asked about.
@@ -41,6 +44,15 @@ pub(super) struct Question<C> {
     age: Duration,
     /// The newest cut-off that the copy knew before the question was sent.
     known: StoreTime,
+    /// What there is to renew, if it has expired.
+    renewable: Option<Box<Renewable>>,
+}
+
+/// What the store's word comes to.
+pub(super) enum Word<C> {
+    Accept(Verified<C>),
+    /// The token has expired, and may be renewed.
+    Revive(Box<Renewable>),
 }
 
 impl WhileStale {
@@ -51,10 +63,11 @@ impl WhileStale {
         age: Duration,
         epochs: &Epochs,
         now: Reading,
+        renewable: Option<Box<Renewable>>,
     ) -> Result<Ruling<C>, Rejection> {
         match self {
             Self::Refuse => Err(Rejection::Stale { age }),
-            Self::Confirm(confirmations) => ask(confirmations, token, age, epochs),
+            Self::Confirm(confirmations) => ask(confirmations, token, age, epochs, renewable),
             Self::Trust { extra } => trust(*extra, token, age, epochs, now).map(Ruling::Accept),
         }
     }
@@ -65,12 +78,13 @@ fn ask<C>(
     token: Authentic<C>,
     age: Duration,
     epochs: &Epochs,
+    renewable: Option<Box<Renewable>>,
 ) -> Result<Ruling<C>, Rejection> {
     let known = epochs.newest();
     match confirmations.questions.join(token.scopes()) {
         Ok(waiting) => {
             let epochs = epochs.clone();
-            Ok(Ruling::Wait(waiting, Question { token, epochs, age, known }))
+            Ok(Ruling::Wait(waiting, Question { token, epochs, age, known, renewable }))
         }
         Err(OverCapacity) => {
             telemetry::confirmation("over_capacity");
@@ -102,8 +116,8 @@ fn trust<C>(
 
 impl<C> Question<C> {
     /// Rules by what the store has answered; `None` if it has not.
-    pub(super) fn rule(self, answer: Option<Answer>) -> Result<Verified<C>, Rejection> {
-        let Self { token, epochs, age, known } = self;
+    pub(super) fn rule(self, answer: Option<Answer>) -> Result<Word<C>, Rejection> {
+        let Self { token, epochs, age, known, renewable } = self;
         let unconfirmed = Rejection::Unconfirmed { age };
         let Some(Answer { cut_off, clock, newest }) = answer else {
             telemetry::confirmation("failed");
@@ -121,6 +135,9 @@ impl<C> Question<C> {
             Ok(_) => "confirmed",
             Err(refused) => refused.reason(),
         });
-        verdict
+        match (verdict, renewable) {
+            (Err(Rejection::Expired), Some(renewable)) => Ok(Word::Revive(renewable)),
+            (verdict, _) => verdict.map(Word::Accept),
+        }
     }
 }

@@ -107,7 +107,8 @@ impl<S: EpochStore> Issuer<S> {
     ///
     /// Dropping the future may leave a session that nobody holds a token of.
     pub async fn login(&self, ticket: Ticket, grant: Grant) -> Result<TokenPair, Error> {
-        self.mint(ticket, MintFor::Login, Id::random(), grant).await
+        let (mint, minted, said) = self.minted(ticket, MintFor::Login, Id::random(), grant).await?;
+        self.shared.sign(mint, minted, said)
     }
 
     /// An access token without a session and without a refresh token: it lives until it expires or is
@@ -124,8 +125,7 @@ impl<S: EpochStore> Issuer<S> {
     ///
     /// Dropping the future leaves nothing behind.
     pub async fn issue(&self, ticket: Ticket, grant: Grant) -> Result<AccessToken, Error> {
-        let (mint, minted, said) =
-            self.minted(ticket, MintFor::Token, Id::random(), grant).await?;
+        let (mint, minted, said) = self.minted(ticket, MintFor::Token, Id::random(), grant).await?;
         self.shared.sign_access(&mint, &minted, &said)
     }
 
@@ -159,17 +159,6 @@ impl<S: EpochStore> Issuer<S> {
     /// The store.
     pub fn store(&self) -> &S {
         &self.shared.store
-    }
-
-    pub(super) async fn mint(
-        &self,
-        ticket: Ticket,
-        session: MintFor,
-        sid: Id,
-        grant: Grant,
-    ) -> Result<TokenPair, Error> {
-        let (mint, minted, said) = self.minted(ticket, session, sid, grant).await?;
-        self.shared.sign(mint, minted, said)
     }
 
     /// What the store has allowed to be signed.
@@ -276,7 +265,7 @@ impl<S> Shared<S> {
         Ok(AccessToken { token, id, session, stamp: minted.stamp, expires_in })
     }
 
-    fn sign(&self, mint: Mint, minted: Minted, said: Said) -> Result<TokenPair, Error> {
+    pub(super) fn sign(&self, mint: Mint, minted: Minted, said: Said) -> Result<TokenPair, Error> {
         let access = self.sign_access(&mint, &minted, &said)?;
         // The secret of the moment when this counter was first handed out: asked for again, the
         // successor is the same.

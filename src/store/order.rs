@@ -349,10 +349,7 @@ mod tests {
             family.spend(GRACE, at(1_000));
         }
         assert_eq!(family.spent.len(), Family::REMEMBERED);
-        assert_eq!(
-            family.presented(family.counter - 100, GRACE, at(1_001)),
-            Use::Again(at(1_000))
-        );
+        assert_eq!(family.presented(family.counter - 100, GRACE, at(1_001)), Use::Again(at(1_000)));
         let forgotten = family.counter - 101;
         assert_eq!(family.presented(forgotten, GRACE, at(1_001)), Use::Reused);
     }

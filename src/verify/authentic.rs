@@ -28,6 +28,17 @@ impl<C> Authentic<C> {
         self.verified.scopes()
     }
 
+    /// Its claims, believed as far as the signature goes, for whoever asks the store about its
+    /// session. No proof: it must not leave the crate.
+    pub(crate) fn unjudged(&self) -> &Verified<C> {
+        &self.verified
+    }
+
+    /// Whether its time is over, by any clock that the store may have.
+    pub(super) fn is_expired(&self, clock: StoreClock, leeway: Duration) -> bool {
+        judge::is_expired(self.verified.registered(), clock, leeway)
+    }
+
     /// Whether the copy in memory holds a cut-off against it.
     pub(crate) fn revoked_in_memory(&self, epochs: &Epochs) -> Option<Revoked> {
         epochs.revoked_in(self.verified.scope_refs(), self.verified.stamp())
@@ -71,6 +82,8 @@ impl<C> Authentic<C> {
 pub(crate) enum Checked<C> {
     /// It is good.
     Good(Verified<C>),
+    /// It was once: `exp` has passed. Whether it was revoked is open.
+    Expired(Authentic<C>),
     /// Nothing: the copy, of this age, is too old to judge it.
     Open(Authentic<C>, Duration),
 }

@@ -92,6 +92,16 @@ pub enum Rejection {
     /// [way](crate::RevocationLayer::require_acr) that is strong enough.
     #[error("the user has to log in again: this needs another kind of login")]
     AuthenticationContext,
+    /// The token has expired, and the session that it belongs to is over: it was not renewed.
+    #[error("the token has expired, and its session is over")]
+    SessionEnded,
+    /// The token has expired, and it was not renewed because the service refuses the account.
+    #[error("the account is refused")]
+    AccountRefused,
+    /// The token has expired, and it could not be renewed: the store failed, was late, or is asked
+    /// to renew as many tokens as may be at once. It may be renewed yet.
+    #[error("the token has expired, and it could not be renewed")]
+    NotRenewed,
     /// The copy of the revocations is older than its bound: nothing can be said about the token.
     #[error("the copy of the revocations is {age:?} old")]
     Stale {
@@ -145,6 +155,9 @@ impl Rejection {
             Self::NotInGroup => "not_in_group",
             Self::AuthenticationTooOld => "authentication_too_old",
             Self::AuthenticationContext => "authentication_context",
+            Self::SessionEnded => "session_ended",
+            Self::AccountRefused => "account_refused",
+            Self::NotRenewed => "not_renewed",
             Self::Stale { .. } => "stale",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::OverCapacity { .. } => "over_capacity",
@@ -172,7 +185,8 @@ impl Rejection {
     pub fn is_unavailable(&self) -> bool {
         matches!(
             self,
-            Self::Stale { .. }
+            Self::NotRenewed
+                | Self::Stale { .. }
                 | Self::Unconfirmed { .. }
                 | Self::OverCapacity { .. }
                 | Self::NotLoaded

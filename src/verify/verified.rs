@@ -27,6 +27,7 @@ struct Inner<C> {
     /// The length of that prefix.
     prefix: usize,
     stamp: Stamp,
+    renewable: bool,
     claims: C,
 }
 
@@ -37,6 +38,7 @@ impl<C> Verified<C> {
         prefix: &str,
         mut registered: Claims,
         stamp: Stamp,
+        store_time: bool,
         claims: C,
     ) -> Self {
         if !prefix.is_empty() {
@@ -49,7 +51,9 @@ impl<C> Verified<C> {
             }
         }
         let prefix = prefix.len();
-        Self { inner: Arc::new(Inner { issuer, registered, prefix, stamp, claims }) }
+        // With a prefix its subject is not the one that its issuer knows.
+        let renewable = store_time && prefix == 0;
+        Self { inner: Arc::new(Inner { issuer, registered, prefix, stamp, renewable, claims }) }
     }
 
     /// Whom the token speaks for: `sub`, without the issuer's prefix.
@@ -144,6 +148,11 @@ impl<C> Verified<C> {
             .chain(token_id.iter().map(|id| (ScopeKind::Token, id)))
             .chain(groups.iter().map(|id| (ScopeKind::Group, id)))
             .map(|(kind, subject)| ScopeRef { kind, subject })
+    }
+
+    /// Whether an [`Issuer`](crate::Issuer) of this crate can mint the next one for its session.
+    pub(crate) fn is_renewable(&self) -> bool {
+        self.inner.renewable
     }
 
     /// The claims that every token has, with the prefix.

@@ -105,6 +105,7 @@ impl Verifier {
     ) -> Result<Verified<C>, Rejection> {
         match self.check(token, now, Duration::MAX)? {
             Checked::Good(verified) => Ok(verified),
+            Checked::Expired(_) => Err(Rejection::Expired),
             Checked::Open(_, age) => Err(Rejection::Stale { age }),
         }
     }
@@ -132,6 +133,9 @@ impl Verifier {
             Freshness::NotLoaded => return Err(Rejection::NotLoaded),
         }
         let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
+        if token.is_expired(clock, epochs.lifetimes().leeway()) {
+            return Ok(Checked::Expired(token));
+        }
         token.by_memory(epochs, clock).map(Checked::Good)
     }
 
@@ -153,8 +157,9 @@ impl Verifier {
         let claims = payload.claims(&issuer.rules.groups_claim)?;
         let stamp = judge::claims(issuer, &claims)?;
         let own = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
-        let prefix = &issuer.rules.subject_prefix;
-        Ok(Authentic::new(Verified::new(issuer.name.clone(), prefix, claims, stamp, own)))
+        let IssuerRules { subject_prefix, store_time, .. } = &issuer.rules;
+        let name = issuer.name.clone();
+        Ok(Authentic::new(Verified::new(name, subject_prefix, claims, stamp, *store_time, own)))
     }
 
     /// The epochs it judges by.

@@ -25,6 +25,7 @@ mod outage;
 mod policies;
 mod refreshing;
 mod refusals;
+mod renewing;
 mod revocation;
 mod service;
 mod sessions;

@@ -36,12 +36,17 @@ impl Gate {
     }
 
     pub(crate) fn not_loaded() -> Self {
+        Self::not_loaded_with(|rules| rules)
+    }
+
+    /// With other rules for the tokens.
+    pub(crate) fn not_loaded_with(rules: impl FnOnce(IssuerRules) -> IssuerRules) -> Self {
         let (clock, hand) = Clock::manual(Duration::from_secs(NOW));
         let epochs = Epochs::builder().clock(clock).build().unwrap();
         let key = VerifyingKey::hmac(Algorithm::HS256, SECRET).unwrap();
-        let rules = IssuerRules::new("https://issuer.test", KeySet::new([key]).unwrap());
-        let verifier =
-            Verifier::builder(epochs.clone()).issuer(rules.audience("api")).build().unwrap();
+        let issuer = IssuerRules::new("https://issuer.test", KeySet::new([key]).unwrap());
+        let rules = rules(issuer.audience("api"));
+        let verifier = Verifier::builder(epochs.clone()).issuer(rules).build().unwrap();
         Self { epochs, clock: hand, verifier }
     }
 
@@ -81,7 +86,7 @@ fn claims(subject: &str, seconds_ago: u64) -> Value {
 }
 
 /// A token with these claims and a signature that verifies.
-fn token(claims: &Value) -> String {
+pub(crate) fn token(claims: &Value) -> String {
     let header = json!({ "alg": "HS256", "typ": "at+jwt" });
     let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
     let message = format!("{}.{}", encode(&header), encode(claims));

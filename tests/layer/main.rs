@@ -14,6 +14,7 @@ mod freshness;
 mod grpc;
 mod policies;
 mod questions;
+mod renewing;
 mod service;
 
 use std::{

@@ -22,7 +22,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session, SessionFilter,
+        EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
+        SessionFilter,
         limits::{SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit, limited, not_acquired},
         sql::failed,
         statements::{Path, Statements},

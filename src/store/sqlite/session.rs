@@ -280,13 +280,9 @@ mod tests {
         ] {
             sqlx::raw_sql(migration).execute(&mut connection).await.unwrap();
         }
-        for sql in [
-            REFRESH,
-            RENEW,
-            listed!("user = ?1"),
-            listed!("id = ?1"),
-            listed!("refreshed_at > ?1"),
-        ] {
+        for sql in
+            [REFRESH, RENEW, listed!("user = ?1"), listed!("id = ?1"), listed!("refreshed_at > ?1")]
+        {
             let plan: Vec<String> = query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
                 .fetch_all(&mut connection)
                 .await
