@@ -8,7 +8,7 @@ use tower_layer::Layer;
 
 use super::{
     Confirmations, Renewal, RevocationService, grpc, policy::Policy, reject::Refusal,
-    stale::WhileStale,
+    source::Sources, stale::WhileStale,
 };
 use crate::{
     error::ConfigError,
@@ -52,6 +52,7 @@ pub(super) struct Settings {
     pub(super) fresh_within: Duration,
     pub(super) while_stale: WhileStale,
     pub(super) policy: Policy,
+    pub(super) sources: Sources,
     pub(super) renewal: Option<Renewal>,
 }
 
@@ -67,6 +68,7 @@ impl RevocationLayer {
             fresh_within: Duration::MAX,
             while_stale: WhileStale::Refuse,
             policy: Policy::default(),
+            sources: Sources::default(),
             renewal: None,
         };
         Self { settings: Arc::new(settings), claims: PhantomData }
@@ -295,6 +297,7 @@ impl fmt::Debug for Settings {
             .field("fresh_within", &self.fresh_within)
             .field("while_stale", &self.while_stale)
             .field("policy", &self.policy)
+            .field("sources", &self.sources)
             .field("renewal", &self.renewal)
             .field("on_rejection", &self.on_rejection.as_ref().map(|_| "custom"))
             .finish()

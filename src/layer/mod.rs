@@ -248,7 +248,6 @@
 
 mod body;
 mod confirm;
-mod extract;
 mod future;
 mod grpc;
 // The file of the layer is named as in all middleware of Tower.
@@ -259,6 +258,7 @@ mod questions;
 mod reject;
 mod renewal;
 mod service;
+mod source;
 mod stale;
 mod successor;
 
@@ -269,3 +269,4 @@ pub use layer::RevocationLayer;
 pub use reject::Refusal;
 pub use renewal::{Presenter, Renew, Renewable, Renewal, RenewalBuilder, Renewed};
 pub use service::RevocationService;
+pub use source::{CookieSource, Csrf, SameSite, TokenSource, UnfitForCookie};

@@ -13,10 +13,11 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use super::{
-    ResponseBody, ResponseFuture, extract,
+    ResponseBody, ResponseFuture,
     future::{Stopped, StoppedFor},
     layer::Settings,
     policy::Admitted,
+    source::Found,
     stale::Ruling,
     successor::{After, Revival},
 };
@@ -57,8 +58,8 @@ impl<S, C> RevocationService<S, C> {
     where
         C: DeserializeOwned,
     {
-        let Settings { verifier, fresh_within, while_stale, policy, .. } = &*self.settings;
-        let token = extract::bearer(request.headers(), request.uri().query())?;
+        let Settings { verifier, fresh_within, while_stale, policy, sources, .. } = &*self.settings;
+        let Found { token, .. } = sources.find(request)?;
         let epochs = verifier.epochs();
         let now = epochs.clock().now();
         let ruling = match verifier.check(token, now, *fresh_within)? {
