@@ -31,7 +31,7 @@ pub enum ConfigError {
     },
     /// A number is out of its bounds.
     #[error("{field} is {value}, which {problem}")]
-    OutOfRange {
+    Number {
         /// The setting.
         field: &'static str,
         /// The value given.

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,10 +21,13 @@ use super::{
     questions::Waiting,
     renewal::Renewed,
     service::pass,
-    stale::{Question, Word},
+    stale::{Asked, Question, Word, ask_of_session},
     successor::{After, HandingOut, Revival},
 };
-use crate::{epochs::StoreClock, verify::Rejection};
+use crate::{
+    epochs::StoreClock,
+    verify::{Authentic, Rejection},
+};
 
 pin_project! {
     /// The future of [`RevocationService`](super::RevocationService): the inner service's, or a
@@ -68,45 +72,75 @@ pub(super) struct Stopped<S, C, B> {
 
 /// What a request waits for.
 pub(super) enum StoppedFor<C> {
-    /// What the store says about its token. -> Successor
-    Word(Waiting, Option<Question<C>>),
-    /// A token in the place of its own, which has expired.
+    /// What the store says about its token, or about the successor. -> Successor
+    Word { waiting: Waiting, question: Option<Question<C>>, successor: Option<Arc<Renewed>> },
+    /// A token in the place of its own, which has expired. -> Word, about the session of that
     Successor(Revival),
 }
 
-/// What the inner service may be called with: a proof, and if it is a successor's, that.
-type Entitled<C> = (Admitted<C>, Option<Arc<Renewed>>);
+/// What the inner service may be called with, and what there is to do after it.
+type Resolved<C> = (Admitted<C>, Then);
+
+/// What there is to do after the inner service.
+enum Then {
+    /// To renew the token, if it is due.
+    RenewIfDue,
+    /// To renew it, due or not.
+    Restamp,
+    /// To hand out what it was renewed to.
+    HandOut(Arc<Renewed>),
+}
 
 impl<C: DeserializeOwned> StoppedFor<C> {
+    pub(super) fn word((waiting, question): Asked<C>, successor: Option<Arc<Renewed>>) -> Self {
+        Self::Word { waiting, question: Some(question), successor }
+    }
+
     fn poll(
         &mut self,
         settings: &Settings,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Entitled<C>, Rejection>> {
+    ) -> Poll<Result<Resolved<C>, Rejection>> {
         loop {
             match self {
-                Self::Word(waiting, question) => {
-                    let answer = ready!(Pin::new(waiting).poll(cx)).ok();
-                    match question.take().expect(AGAIN).rule(answer) {
-                        Ok(Word::Accept(verified)) => {
-                            // The store's own word; the copy's clock is as old as the copy.
-                            let clock = answer.map(|answer| StoreClock::exactly(answer.clock));
-                            let admitted = settings.policy.admit(verified, || clock);
-                            return Poll::Ready(admitted.map(|admitted| (admitted, None)));
-                        }
+                Self::Word { waiting, question, successor } => {
+                    let told = ready!(Pin::new(waiting).poll(cx)).ok();
+                    // The store's own word; the copy's clock is as old as the copy.
+                    let clock = told.map(|told| StoreClock::exactly(told.answer.clock));
+                    let (verified, then) = match question.take().expect(AGAIN).rule(told) {
+                        Ok(Word::Accept(verified)) => (verified, Then::RenewIfDue),
+                        Ok(Word::AcceptAndRestamp(verified)) => (verified, Then::Restamp),
                         Ok(Word::Revive(token)) => {
                             *self = Self::Successor(Revival::begin(token, settings));
+                            continue;
                         }
                         Err(rejection) => return Poll::Ready(Err(rejection)),
-                    }
+                    };
+                    let then = successor.take().map_or(then, Then::HandOut);
+                    let admitted = settings.policy.admit(verified, || clock);
+                    return Poll::Ready(admitted.map(|admitted| (admitted, then)));
                 }
                 Self::Successor(revival) => {
-                    let revived = ready!(revival.poll(settings, cx));
+                    let (verified, renewed) = match ready!(revival.poll(settings, cx)) {
+                        Ok(revived) => revived,
+                        Err(rejection) => return Poll::Ready(Err(rejection)),
+                    };
                     let epochs = settings.verifier.epochs();
+                    if let Some(sessions) = &settings.sessions {
+                        // One that was minted for a request before proves nothing about now.
+                        let token = Authentic::again(verified);
+                        match ask_of_session(sessions, token, Duration::ZERO, epochs, None) {
+                            Ok(asked) => {
+                                *self = Self::word(asked, Some(renewed));
+                                continue;
+                            }
+                            Err(rejection) => return Poll::Ready(Err(rejection)),
+                        }
+                    }
                     let clock = || epochs.store_clock(epochs.clock().now());
-                    return Poll::Ready(revived.and_then(|(verified, renewed)| {
-                        Ok((settings.policy.admit(verified, clock)?, Some(renewed)))
-                    }));
+                    let admitted = settings.policy.admit(verified, clock);
+                    let then = Then::HandOut(renewed);
+                    return Poll::Ready(admitted.map(|admitted| (admitted, then)));
                 }
             }
         }
@@ -160,14 +194,17 @@ where
                 // -> Inner, Refused
                 StateProj::Stopped { request } => {
                     let stopped = request.as_mut().expect(AGAIN);
-                    let admitted = ready!(stopped.stopped_for.poll(&stopped.settings, cx));
+                    let resolved = ready!(stopped.stopped_for.poll(&stopped.settings, cx));
                     let Stopped { settings, mut service, request, .. } =
                         *request.take().expect(AGAIN);
-                    match admitted {
-                        Ok((admitted, renewed)) => {
-                            let after = match renewed {
-                                Some(renewed) => Some(After::hand_out(settings, renewed)),
-                                None => After::due(&settings, admitted.verified(), &request),
+                    match resolved {
+                        Ok((admitted, then)) => {
+                            let after = match then {
+                                Then::RenewIfDue => After::due(&settings, &admitted, &request),
+                                Then::Restamp => After::restamp(&settings, &admitted, &request),
+                                Then::HandOut(renewed) => {
+                                    Some(After::hand_out(settings, renewed, &request))
+                                }
                             };
                             State::Inner { future: pass(&mut service, request, admitted), after }
                         }

@@ -51,6 +51,10 @@ pub(super) struct Settings {
     /// Over this age the copy is stale here; the epochs have a bound of their own.
     pub(super) fresh_within: Duration,
     pub(super) while_stale: WhileStale,
+    /// Who is asked about a token that a copy in buckets is in doubt about.
+    pub(super) in_doubt: Option<Confirmations>,
+    /// Who is asked about the session of each request.
+    pub(super) sessions: Option<Confirmations>,
     pub(super) policy: Policy,
     pub(super) sources: Sources,
     pub(super) renewal: Option<Renewal>,
@@ -67,6 +71,8 @@ impl RevocationLayer {
             on_rejection: None,
             fresh_within: Duration::MAX,
             while_stale: WhileStale::Refuse,
+            in_doubt: None,
+            sessions: None,
             policy: Policy::default(),
             sources: Sources::default(),
             renewal: None,
@@ -135,6 +141,23 @@ impl<C> RevocationLayer<C> {
         }
         Arc::make_mut(&mut self.settings).fresh_within = within;
         self.without_contradiction()
+    }
+
+    /// Asks the store about each token that a fresh copy [in
+    /// buckets](crate::epochs::EpochsBuilder::buckets) is in doubt about. An exact copy never is.
+    ///
+    /// The request waits for the answer, and is judged by it: accepted, or refused with 401 as
+    /// expired or revoked. If the store does not answer in time, or knows less than the copy, it is
+    /// refused with 503. A token that the store has confirmed is asked about again only after
+    /// another revocation in its buckets, as long as the copy [remembers
+    /// it](crate::epochs::EpochsBuilder::buckets).
+    ///
+    /// Without this such a token is refused with 503,
+    /// [`Rejection::Doubtful`](crate::verify::Rejection::Doubtful).
+    #[must_use]
+    pub fn confirm_doubtful(mut self, confirmations: Confirmations) -> Self {
+        Arc::make_mut(&mut self.settings).in_doubt = Some(confirmations);
+        self
     }
 
     /// Refuses with 503 while the copy of the revocations is stale. The default.
@@ -211,6 +234,16 @@ impl<C> RevocationLayer<C> {
         renewal.check(self.settings.verifier.epochs().lifetimes())?;
         Arc::make_mut(&mut self.settings).renewal = Some(renewal);
         Ok(self)
+    }
+
+    pub(super) fn without_renewal(mut self) -> Self {
+        Arc::make_mut(&mut self.settings).renewal = None;
+        self
+    }
+
+    pub(super) fn treating_sessions(mut self, sessions: Option<Confirmations>) -> Self {
+        Arc::make_mut(&mut self.settings).sessions = sessions;
+        self
     }
 
     /// A route that needs a fresher copy than others, made from a layer that believes a stale one,
@@ -296,6 +329,8 @@ impl fmt::Debug for Settings {
             .field("optional", &self.optional)
             .field("fresh_within", &self.fresh_within)
             .field("while_stale", &self.while_stale)
+            .field("in_doubt", &self.in_doubt)
+            .field("sessions", &self.sessions)
             .field("policy", &self.policy)
             .field("sources", &self.sources)
             .field("renewal", &self.renewal)

@@ -260,6 +260,7 @@ mod renewal;
 mod service;
 mod source;
 mod stale;
+mod strategy;
 mod successor;
 
 pub use body::ResponseBody;
@@ -270,3 +271,4 @@ pub use reject::Refusal;
 pub use renewal::{Presenter, Renew, Renewable, Renewal, RenewalBuilder, Renewed};
 pub use service::RevocationService;
 pub use source::{CookieSource, Csrf, SameSite, TokenSource, UnfitForCookie};
+pub use strategy::Strategy;

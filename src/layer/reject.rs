@@ -196,12 +196,12 @@ fn title(rejection: &Rejection) -> &'static str {
         Rejection::MultipleTokens => "More than one access token",
         Rejection::Expired => "Access token expired",
         Rejection::Revoked(_) => "Access token revoked",
+        Rejection::SessionEnded => "Session over",
+        Rejection::AccountRefused => "Account refused",
         Rejection::InsufficientScope | Rejection::NotInGroup => "Not permitted",
         Rejection::AuthenticationTooOld | Rejection::AuthenticationContext => {
             "Stronger authentication required"
         }
-        Rejection::SessionEnded => "Session over",
-        Rejection::AccountRefused => "Account refused",
         other if other.is_unavailable() => "Temporarily unable to check tokens",
         _ => "Access token not acceptable",
     }

@@ -84,6 +84,17 @@ pub enum Rejection {
     /// A cut-off covers the token.
     #[error("the token was revoked")]
     Revoked(Revoked),
+    /// The session of the token is over, or the store knows none of that name. Told where the store
+    /// was asked: for a renewal, or on each request.
+    #[error("the token's session is over")]
+    SessionEnded,
+    /// The token has expired, and it was not renewed because the service refuses the account.
+    #[error("the account is refused")]
+    AccountRefused,
+    /// The token has expired, and it could not be renewed: the store failed, was late, or is asked
+    /// to renew as many tokens as may be at once. It may be renewed yet.
+    #[error("the token has expired, and it could not be renewed")]
+    NotRenewed,
     /// The token is good, and holds not all the
     /// [permissions](crate::RevocationLayer::require_permission) that the route needs.
     #[error("the token does not hold the permissions that this needs")]
@@ -100,24 +111,22 @@ pub enum Rejection {
     /// [way](crate::RevocationLayer::require_acr) that is strong enough.
     #[error("the user has to log in again: this needs another kind of login")]
     AuthenticationContext,
-    /// The token has expired, and the session that it belongs to is over: it was not renewed.
-    #[error("the token has expired, and its session is over")]
-    SessionEnded,
-    /// The token has expired, and it was not renewed because the service refuses the account.
-    #[error("the account is refused")]
-    AccountRefused,
-    /// The token has expired, and it could not be renewed: the store failed, was late, or is asked
-    /// to renew as many tokens as may be at once. It may be renewed yet.
-    #[error("the token has expired, and it could not be renewed")]
-    NotRenewed,
     /// The copy of the revocations is older than its bound: nothing can be said about the token.
     #[error("the copy of the revocations is {age:?} old")]
     Stale {
         /// How long ago the copy was known to equal the store.
         age: Duration,
     },
-    /// The copy is stale, and the store was asked about the token in vain: it failed, was late, or
-    /// knew of less than the copy.
+    /// The copy is [in buckets](crate::epochs::EpochsBuilder::buckets) and cannot tell whether the
+    /// token was revoked, and no store is there to be asked: see
+    /// [`confirm_doubtful`](crate::layer::RevocationLayer::confirm_doubtful).
+    #[error("the copy of the revocations cannot tell whether the token was revoked")]
+    Doubtful {
+        /// How long ago the copy was known to equal the store.
+        age: Duration,
+    },
+    /// The copy is stale or in doubt, and the store was asked about the token in vain: it failed,
+    /// was late, or knew of less than the copy.
     #[error(
         "the copy of the revocations is {age:?} old, and the store has not confirmed the token"
     )]
@@ -125,7 +134,7 @@ pub enum Rejection {
         /// How long ago the copy was known to equal the store.
         age: Duration,
     },
-    /// The copy is stale, and the store is asked about as many tokens as may be at once.
+    /// The copy is stale or in doubt, and the store is asked about as many tokens as may be at once.
     #[error("the copy of the revocations is {age:?} old, and too many tokens are to be confirmed")]
     OverCapacity {
         /// How long ago the copy was known to equal the store.
@@ -161,14 +170,15 @@ impl Rejection {
             Self::IssuedInFuture => "issued_in_future",
             Self::LifetimeTooLong => "lifetime_too_long",
             Self::Revoked(_) => "revoked",
+            Self::SessionEnded => "session_ended",
+            Self::AccountRefused => "account_refused",
+            Self::NotRenewed => "not_renewed",
             Self::InsufficientScope => "insufficient_scope",
             Self::NotInGroup => "not_in_group",
             Self::AuthenticationTooOld => "authentication_too_old",
             Self::AuthenticationContext => "authentication_context",
-            Self::SessionEnded => "session_ended",
-            Self::AccountRefused => "account_refused",
-            Self::NotRenewed => "not_renewed",
             Self::Stale { .. } => "stale",
+            Self::Doubtful { .. } => "doubtful",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::OverCapacity { .. } => "over_capacity",
             Self::NotLoaded => "not_loaded",
@@ -197,6 +207,7 @@ impl Rejection {
             self,
             Self::NotRenewed
                 | Self::Stale { .. }
+                | Self::Doubtful { .. }
                 | Self::Unconfirmed { .. }
                 | Self::OverCapacity { .. }
                 | Self::NotLoaded

@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 use serde::Deserialize;
 
 use crate::{
-    cutoff::Stamp,
+    cutoff::{Stamp, StoreTime},
+    epochs::Epochs,
     scope::{Scope, ScopeKind, ScopeRef},
     token::Claims,
 };
@@ -141,7 +142,7 @@ impl<C> Verified<C> {
     }
 
     /// The same without allocation.
-    pub(crate) fn scope_refs(&self) -> impl Iterator<Item = ScopeRef<'_>> {
+    pub(crate) fn scope_refs(&self) -> impl Iterator<Item = ScopeRef<'_>> + Clone {
         let Claims { subject, session, token_id, groups, .. } = &self.inner.registered;
         std::iter::once((ScopeKind::User, subject))
             .chain(session.iter().map(|id| (ScopeKind::Session, id)))
@@ -153,6 +154,11 @@ impl<C> Verified<C> {
     /// Whether an [`Issuer`](crate::Issuer) of this crate can mint the next one for its session.
     pub(crate) fn is_renewable(&self) -> bool {
         self.inner.renewable
+    }
+
+    /// The store has found that nothing up to its `newest` covers it: `epochs` may remember that.
+    pub(crate) fn confirmed_up_to(&self, newest: StoreTime, epochs: &Epochs) {
+        epochs.confirmed(self.scope_refs(), self.stamp(), newest);
     }
 
     /// The claims that every token has, with the prefix.

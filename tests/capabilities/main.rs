@@ -29,3 +29,4 @@ mod renewing;
 mod revocation;
 mod service;
 mod sessions;
+mod strategies;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower_revocation::{
     clock::{Clock, ManualClock},
     cutoff::StoreTime,
-    epochs::{Epochs, Synced},
+    epochs::{Epochs, EpochsBuilder, Synced},
     token::{Algorithm, KeySet, VerifyingKey},
     verify::{IssuerRules, Verifier},
 };
@@ -36,13 +36,16 @@ impl Gate {
     }
 
     pub(crate) fn not_loaded() -> Self {
-        Self::not_loaded_with(|rules| rules)
+        Self::with(|settings| settings, |rules| rules)
     }
 
-    /// With other rules for the tokens.
-    pub(crate) fn not_loaded_with(rules: impl FnOnce(IssuerRules) -> IssuerRules) -> Self {
+    /// With epochs of other settings and other rules for the tokens, not loaded.
+    pub(crate) fn with(
+        settings: impl FnOnce(EpochsBuilder) -> EpochsBuilder,
+        rules: impl FnOnce(IssuerRules) -> IssuerRules,
+    ) -> Self {
         let (clock, hand) = Clock::manual(Duration::from_secs(NOW));
-        let epochs = Epochs::builder().clock(clock).build().unwrap();
+        let epochs = settings(Epochs::builder().clock(clock)).build().unwrap();
         let key = VerifyingKey::hmac(Algorithm::HS256, SECRET).unwrap();
         let issuer = IssuerRules::new("https://issuer.test", KeySet::new([key]).unwrap());
         let rules = rules(issuer.audience("api"));

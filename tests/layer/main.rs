@@ -9,6 +9,7 @@ mod answers;
 mod asking;
 mod axum;
 mod bodies;
+mod buckets;
 mod confirming;
 mod freshness;
 mod grpc;

@@ -82,7 +82,7 @@ impl Renewing {
     }
 
     fn with(settings: impl FnOnce(RenewalBuilder) -> RenewalBuilder) -> Self {
-        let gate = Gate::not_loaded_with(|rules| rules.store_time());
+        let gate = Gate::with(|settings| settings, |rules| rules.store_time());
         gate.sync();
         let (mint, orders) = mpsc::unbounded_channel();
         let renewal = settings(Renewal::builder(Mint(mint))).build().unwrap();
@@ -583,7 +583,7 @@ fn settings_that_make_no_sense_are_refused() {
     let field = |result: Result<Renewal, ConfigError>| match result {
         Err(
             ConfigError::Duration { field, .. }
-            | ConfigError::OutOfRange { field, .. }
+            | ConfigError::Number { field, .. }
             | ConfigError::Missing { field },
         ) => field,
         other => panic!("{other:?}"),

@@ -5,6 +5,7 @@ mod admin;
 mod logins;
 mod probes;
 mod refreshes;
+mod renewals;
 mod sessions;
 
 use std::{

@@ -319,7 +319,7 @@ impl RenewalBuilder {
     /// # Errors
     ///
     /// [`ConfigError::Duration`] if the age is zero, or the time limit is zero or over a minute;
-    /// [`ConfigError::OutOfRange`] if the share is not between 1 and 99 percent; [`ConfigError::Missing`]
+    /// [`ConfigError::Number`] if the share is not between 1 and 99 percent; [`ConfigError::Missing`]
     /// if no token may be renewed or remembered, or if the address has to be the same and nothing tells
     /// it.
     pub fn build(self) -> Result<Renewal, ConfigError> {
@@ -330,7 +330,7 @@ impl RenewalBuilder {
         }
         if let Some(value) = share.filter(|percent| !(1..100).contains(percent)) {
             let (field, problem) = ("after_share", "is not between 1 and 99 percent");
-            return Err(ConfigError::OutOfRange { field, value: value.into(), problem });
+            return Err(ConfigError::Number { field, value: value.into(), problem });
         }
         for (field, count) in [("at_most", self.at_most), ("remembered", self.remembered)] {
             if count == 0 {
@@ -339,7 +339,7 @@ impl RenewalBuilder {
         }
         if self.at_most > Semaphore::MAX_PERMITS {
             let (field, value) = ("at_most", self.at_most as u64);
-            return Err(ConfigError::OutOfRange { field, value, problem: "is over all bounds" });
+            return Err(ConfigError::Number { field, value, problem: "is over all bounds" });
         }
         if self.same_ip && self.client_ip.is_none() {
             return Err(ConfigError::Missing { field: "client_ip" });

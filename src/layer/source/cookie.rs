@@ -6,7 +6,10 @@
 
 use std::{fmt, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Request, header::COOKIE};
+use http::{
+    HeaderMap, HeaderValue, Request,
+    header::{CACHE_CONTROL, COOKIE, SET_COOKIE},
+};
 
 use super::{
     Csrf,
@@ -135,6 +138,28 @@ impl CookieSource {
     pub fn remove_cookie(&self) -> HeaderValue {
         let cookie = self.cookie("", Duration::ZERO);
         HeaderValue::try_from(cookie).expect("the name of a cookie is fit for a header")
+    }
+
+    /// Whether a response says what becomes of the cookie already: at a logout, for instance.
+    pub(in crate::layer) fn is_set_in(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .any(|set| name_of(set.as_bytes()) == self.name.as_bytes())
+    }
+
+    /// Has the browser keep `token` in place of the one that it has sent. Scripts do not see it, and
+    /// no cache keeps it.
+    pub(in crate::layer) fn replace(
+        &self,
+        token: &str,
+        max_age: Duration,
+        headers: &mut HeaderMap,
+    ) {
+        // One that is not fit was made by somebody else's `Renew`.
+        let Ok(cookie) = self.set_cookie(token, max_age) else { return };
+        headers.append(SET_COOKIE, cookie);
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
 
     fn cookie(&self, token: &str, max_age: Duration) -> String {

@@ -70,6 +70,13 @@ impl TokenSource {
         }
     }
 
+    fn as_cookie(&self) -> Option<&CookieSource> {
+        match &self.0 {
+            Kind::Cookie(cookie) => Some(cookie),
+            Kind::Bearer | Kind::Header(_) => None,
+        }
+    }
+
     /// What it is called, and so what makes two of them one.
     fn name(&self) -> &str {
         match &self.0 {
@@ -80,8 +87,7 @@ impl TokenSource {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        let is_cookie = |source: &Self| matches!(source.0, Kind::Cookie(_));
-        is_cookie(self) == is_cookie(other) && self.name() == other.name()
+        self.name() == other.name() && self.as_cookie().is_some() == other.as_cookie().is_some()
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -151,8 +157,8 @@ pub(in crate::layer) enum Sources {
 #[derive(Debug)]
 pub(in crate::layer) struct Found<'r> {
     pub(in crate::layer) token: &'r [u8],
-    /// Which of the [`Sources`] it came from.
-    pub(in crate::layer) source: usize,
+    /// The cookie that holds it, if one does.
+    cookie: Option<&'r CookieSource>,
 }
 
 impl Sources {
@@ -172,44 +178,44 @@ impl Sources {
 
     /// The one token of `request`, which a cookie may hold only if a page of our own sent it.
     pub(in crate::layer) fn find<'r, B>(
-        &self,
+        &'r self,
         request: &'r Request<B>,
     ) -> Result<Found<'r>, Rejection> {
         match self {
             Self::Bearer => {
                 let token = bearer(request.headers(), request.uri().query())?;
-                Ok(Found { token, source: 0 })
+                Ok(Found { token, cookie: None })
             }
             Self::Listed(sources) => one_of(sources, request),
         }
     }
 
-    /// The cookie behind a [`Found::source`], if it is one.
-    pub(in crate::layer) fn cookie(&self, source: usize) -> Option<&CookieSource> {
+    /// The cookie that holds the token of `request`, if one does.
+    pub(in crate::layer) fn cookie_of<B>(&self, request: &Request<B>) -> Option<CookieSource> {
         match self {
             Self::Bearer => None,
-            Self::Listed(sources) => match &sources.get(source)?.0 {
-                Kind::Cookie(cookie) => Some(cookie),
-                Kind::Bearer | Kind::Header(_) => None,
-            },
+            Self::Listed(_) => self.find(request).ok()?.cookie.cloned(),
         }
     }
 }
 
-fn one_of<'r, B>(sources: &[TokenSource], request: &'r Request<B>) -> Result<Found<'r>, Rejection> {
+fn one_of<'r, B>(
+    sources: &'r [TokenSource],
+    request: &'r Request<B>,
+) -> Result<Found<'r>, Rejection> {
     let mut found = None;
-    for (index, source) in sources.iter().enumerate() {
+    for source in sources {
         let Some(token) = source.token(request.headers())? else { continue };
         if found.is_some() {
             return Err(Rejection::MultipleTokens);
         }
-        found = Some(Found { token, source: index });
+        found = Some(Found { token, cookie: source.as_cookie() });
     }
     let found = found.ok_or(Rejection::Missing)?;
     if request.uri().query().is_some_and(holds_access_token) {
         return Err(Rejection::MultipleTokens);
     }
-    if let Kind::Cookie(cookie) = &sources[found.source].0 {
+    if let Some(cookie) = found.cookie {
         cookie.own_page(request)?;
     }
     Ok(found)
