@@ -53,6 +53,12 @@ impl Buckets {
         }
     }
 
+    /// What so many take, and no more.
+    #[cfg(test)]
+    pub(super) fn bytes(count: u32) -> usize {
+        size_of::<Self>() + count as usize * size_of::<AtomicU64>() + Confirmed::bytes(count)
+    }
+
     // ---- what requests read ----
 
     /// What can be said about a token in `scopes`. `floor` is read last.

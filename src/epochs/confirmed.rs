@@ -39,6 +39,11 @@ impl Confirmed {
         Self { keys, sets: (0..sets).map(|_| Mutex::default()).collect() }
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(sets: u32) -> usize {
+        sets as usize * size_of::<Mutex<[Slot; WAYS]>>()
+    }
+
     pub(super) fn fingerprint<'a>(
         &self,
         scopes: impl Iterator<Item = ScopeRef<'a>> + Clone,

@@ -8,10 +8,24 @@
 //! the token seen every revocation there is?), then the *table* of cut-offs, then the *floor* that
 //! purged ones leave behind.
 //!
-//! In place of the table there may be *buckets*, of a fixed size
-//! ([`EpochsBuilder::buckets`]). Then a [`Verdict`] may be that only the store knows.
+//! # Exact or buckets
+//!
+//! The table has a row for each revoked scope, until that is purged. In its place there may be
+//! [*buckets*](EpochsBuilder::buckets), a fixed number of them, and each with the highest cut-off of
+//! all that falls into it by a hash. A token from after that is trusted. One from before is
+//! *doubtful*: the [`Verdict`] is that only the store knows. Nobody is refused for a neighbour, and
+//! no revoked token is let through; what a full bucket costs is a question to the store.
+//!
+//! The sync reads no more than the buckets have room for: the latest revocations, as many as there
+//! are buckets. What lies below those is in doubt as a whole.
+//!
+//! A database restored from a backup has forgotten revocations. An exact copy still holds them. A
+//! copy in buckets cannot tell whose they were: a token that one of them may cover is revoked here
+//! until it expires, with the demand to refresh.
 
 mod atomic;
+#[cfg(test)]
+mod bars;
 mod buckets;
 mod builder;
 mod confirmed;

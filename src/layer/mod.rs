@@ -5,7 +5,8 @@
 //! [`Verified<C>`](crate::verify::Verified), among the request's extensions and calls the inner
 //! service, or answers itself. A refused request never reaches the inner service. All of this
 //! happens inside `call`, without a task, a query, or a lock held across the inner call; the one
-//! exception is a layer that was told to [ask the store](#while-the-copy-is-stale).
+//! exception is a layer that was told to ask the store, [while the copy is
+//! stale](#while-the-copy-is-stale) or [in doubt](RevocationLayer::confirm_doubtful).
 //!
 //! A request is checked when it arrives. What streams on afterwards, a download, server-sent
 //! events or a gRPC stream, is not checked again.
@@ -167,7 +168,7 @@
 //! | bad, expired or revoked | 401 | … `error="invalid_token"` | `UNAUTHENTICATED` |
 //! | good, without a permission or group | 403 | … `error="insufficient_scope"`, `scope="…"` | `PERMISSION_DENIED` |
 //! | good, of a login too old or too weak | 401 | … `error="insufficient_user_authentication"`, `max_age="…"`, `acr_values="…"` | `UNAUTHENTICATED` |
-//! | revocations stale or not loaded, and not confirmed | 503, `Retry-After` | | `UNAVAILABLE` |
+//! | revocations stale, in doubt or not loaded, and not confirmed | 503, `Retry-After` | | `UNAVAILABLE` |
 //!
 //! The body is `application/problem+json` (RFC 9457) with the members `type`, `title`, `status`,
 //! `detail` and `demand`. `type` is `urn:tower-revocation:problem:` and the

@@ -33,11 +33,12 @@ use crate::{
 /// the very instance that [`poll_ready`](Service::poll_ready) made ready, so that limits and
 /// buffers behind it hold. The check awaits nothing, and no clone is made.
 ///
-/// The exceptions are requests that wait for the store's word, where the layer was told to
-/// [ask it while stale](super::RevocationLayer::confirm_while_stale), and those whose token has
-/// expired and is [renewed](super::RevocationLayer::renew) first: they take the ready instance along
-/// and leave a clone in its place. That is why the inner service is [`Clone`], as those of axum,
-/// tonic and hyper are.
+/// The exceptions are requests that wait for the store's word, where the layer was told to ask it
+/// [while stale](super::RevocationLayer::confirm_while_stale) or [in
+/// doubt](super::RevocationLayer::confirm_doubtful), and those whose token has expired and is
+/// [renewed](super::RevocationLayer::renew) first: they take the ready instance along and leave a
+/// clone in its place. That is why the inner service is [`Clone`], as those of axum, tonic and hyper
+/// are.
 pub struct RevocationService<S, C = NoClaims> {
     inner: S,
     settings: Arc<Settings>,

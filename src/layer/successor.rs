@@ -57,6 +57,9 @@ impl Settings {
     }
 }
 
+/// The proof of a successor, and the successor.
+type Revived<C> = (Verified<C>, Arc<Renewed>);
+
 /// An expired token on its way to a successor.
 pub(super) struct Revival {
     token: Box<Renewable>,
@@ -72,12 +75,12 @@ impl Revival {
         Self { token, joined, own }
     }
 
-    /// Resolves with the proof of the successor, and the successor.
+    /// Resolves when there is one that is good here and now.
     pub(super) fn poll<C: DeserializeOwned>(
         &mut self,
         settings: &Settings,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(Verified<C>, Arc<Renewed>), Rejection>> {
+    ) -> Poll<Result<Revived<C>, Rejection>> {
         loop {
             let renewed = match ready!(self.joined.poll(cx)) {
                 Outcome::Renewed(renewed) => renewed,

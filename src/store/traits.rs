@@ -103,7 +103,8 @@ pub trait EpochStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Session>, Error>> + Send;
 
     /// What the store holds against the tokens in `scopes`, in one snapshot that is taken after the
-    /// call, once pending requests are sealed: for a request while the copy in memory is stale.
+    /// call, once pending requests are sealed: for a request while the copy in memory is stale, or
+    /// in doubt.
     ///
     /// Counted as a statement of the [request path](StatementCounts::request).
     fn judged(&self, scopes: &[Scope]) -> impl Future<Output = Result<Judged, Error>> + Send;
