@@ -15,6 +15,7 @@ mod port;
 mod program;
 
 mod accounts;
+mod cookies;
 mod devices;
 mod dump;
 mod elsewhere;
