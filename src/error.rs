@@ -29,6 +29,16 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A number is out of its bounds.
+    #[error("{field} is {value}, which {problem}")]
+    Number {
+        /// The setting.
+        field: &'static str,
+        /// The value given.
+        value: u64,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A text is no valid identifier.
     #[error("{field} {source}")]
     Id {
@@ -87,6 +97,15 @@ pub enum ConfigError {
     Realm {
         /// The value given.
         realm: String,
+    },
+    /// A word cannot stand in a challenge: it is empty, or has other characters than printable ASCII
+    /// without space, `"` and `\`.
+    #[error("{field} {word:?} cannot stand in a challenge")]
+    Word {
+        /// The setting.
+        field: &'static str,
+        /// The value given.
+        word: String,
     },
     /// Two settings exclude each other.
     #[error("{first} and {second} exclude each other")]

@@ -21,10 +21,28 @@ pub(crate) fn refused(reason: &'static str, rejection: &dyn Display) {
 }
 
 /// A request waited for the store's word on its token, or would have.
-pub(crate) fn confirmation(outcome: &'static str) {
+pub(crate) fn confirmation(why: &'static str, outcome: &'static str) {
     #[cfg(feature = "metrics")]
-    metrics::counter!("tower_revocation_confirmations_total", "outcome" => outcome).increment(1);
-    let _ = outcome;
+    metrics::counter!(
+        "tower_revocation_confirmations_total", "outcome" => outcome, "why" => why
+    )
+    .increment(1);
+    let _ = (why, outcome);
+}
+
+/// A copy in buckets is in doubt about a token, and its layer was given no store to ask.
+pub(crate) fn nobody_to_ask() {
+    confirmation("doubt", "nobody_to_ask");
+    #[cfg(feature = "tracing")]
+    {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| {
+            tracing::error!(
+                "tokens are refused that a copy in buckets is in doubt about: \
+                 a layer lacks confirm_doubtful"
+            );
+        });
+    }
 }
 
 /// The store did not answer a question about a token.
@@ -38,6 +56,20 @@ pub(crate) fn confirmation_failed(error: &Error) {
 pub(crate) fn trusted_while_stale() {
     #[cfg(feature = "metrics")]
     metrics::counter!("tower_revocation_trusted_while_stale_total").increment(1);
+}
+
+/// A token was renewed on the way, or was not.
+pub(crate) fn renewal(outcome: &'static str) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_renewals_total", "outcome" => outcome).increment(1);
+    let _ = outcome;
+}
+
+/// A token could not be renewed. Never logs the token or a part of it.
+pub(crate) fn renewal_failed(error: &Error) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(error = error as &dyn std::error::Error, "a renewal failed");
+    let _ = error;
 }
 
 /// An answer of the store was applied.

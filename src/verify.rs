@@ -31,7 +31,7 @@ mod verified;
 mod verifier;
 
 pub use crate::token::{ClaimProblem, IssuerRules, Malformed, TypPolicy};
-pub(crate) use authentic::{Authentic, Checked};
+pub(crate) use authentic::{Authentic, Checked, Remembered};
 pub use builder::VerifierBuilder;
 pub use rejection::Rejection;
 pub use verified::{NoClaims, Verified};

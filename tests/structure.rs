@@ -37,10 +37,15 @@ fn tokens_and_epochs_know_nothing_of_each_other() {
 fn the_store_imports_the_vocabulary_alone() {
     must_not_import("store", &["axum", "epochs", "session", "sync", "token", "verify"]);
     // One file answers what the layer asks while it is stale, by the trait that the layer owns.
+    named_of_layer_only_in("store/", "store/confirm.rs");
+}
+
+/// Of the files in `folder`, only `place` imports the layer.
+fn named_of_layer_only_in(folder: &str, place: &str) {
     let reexports = reexported();
-    only_in(&["store/confirm.rs"], |line| {
+    only_in(&[place], |line| {
         let of_layer = imported(&line.text, &reexports).iter().any(|name| name == "layer");
-        line.file.starts_with("store/") && of_layer
+        line.file.starts_with(folder) && of_layer
     });
 }
 
@@ -52,7 +57,9 @@ fn the_sync_imports_no_tokens_and_no_sessions() {
 #[test]
 fn sessions_import_store_token_and_epochs_alone() {
     // Of the epochs they read which revocation is the newest.
-    must_not_import("session", &["axum", "layer", "routes", "sync", "verify"]);
+    must_not_import("session", &["axum", "routes", "sync", "verify"]);
+    // One file renews what the layer finds to be due, by the trait that the layer owns.
+    named_of_layer_only_in("session/", "session/renew.rs");
 }
 
 #[test]
@@ -124,11 +131,12 @@ fn a_check_awaits_nothing() {
         ["token/", "epochs/", "verify/", "layer/"].iter().any(|folder| file.starts_with(folder))
             || file == "verify.rs"
     };
-    // The exceptions: waiting for the sync, which no request does, and the task that asks a store
-    // while the copy is stale.
+    // The exceptions: waiting for the sync, which no request does, and the tasks that ask a store,
+    // while the copy is stale and for a renewal.
     let waits = |line: &Line| {
         line.file == "epochs/handle.rs" && ["ready", "wait_for"].contains(&&*line.function)
             || line.file == "layer/questions.rs" && line.function == "ask"
+            || line.file == "layer/renewal/attempts.rs" && line.function == "run"
     };
     none(lines().into_iter().filter(|line| {
         let waiting = line.text.contains(".await") || words(&line.text).any(|word| word == "async");

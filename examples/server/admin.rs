@@ -1,4 +1,4 @@
-//! What the group `admin` may do.
+//! What the group `admin` may do. The layer of these routes lets nobody else through.
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use tower_revocation::{
 
 use crate::{
     app::App,
-    extract::{Admin, Body, Named},
+    extract::{Body, Caller, Named},
     fault::Fault,
     sessions::told,
     users,
@@ -30,7 +30,6 @@ pub struct Order {
 /// `POST /admin/revoke`: whatever there is.
 pub async fn revoke(
     State(app): State<App>,
-    _: Admin,
     Body(order): Body<Order>,
 ) -> Result<Json<Value>, Fault> {
     let kind: ScopeKind = order.scope.parse().map_err(Fault::malformed)?;
@@ -47,7 +46,6 @@ pub async fn revoke(
 /// new ones.
 pub async fn set_groups(
     State(app): State<App>,
-    _: Admin,
     Named(name): Named,
     Body(groups): Body<Vec<String>>,
 ) -> Result<StatusCode, Fault> {
@@ -69,11 +67,7 @@ pub async fn set_groups(
 }
 
 /// `POST /admin/users/{name}/suspend`: ends all sessions, and lets nobody begin another.
-pub async fn suspend(
-    State(app): State<App>,
-    _: Admin,
-    Named(name): Named,
-) -> Result<StatusCode, Fault> {
+pub async fn suspend(State(app): State<App>, Named(name): Named) -> Result<StatusCode, Fault> {
     let mut transaction = app.users.begin().await?;
     if !users::set_suspended(&mut transaction, &name, true).await? {
         return Err(Fault::NoSuchUser);
@@ -86,11 +80,7 @@ pub async fn suspend(
 }
 
 /// `POST /admin/users/{name}/reinstate`: they can log in again. What was revoked stays so.
-pub async fn reinstate(
-    State(app): State<App>,
-    _: Admin,
-    Named(name): Named,
-) -> Result<StatusCode, Fault> {
+pub async fn reinstate(State(app): State<App>, Named(name): Named) -> Result<StatusCode, Fault> {
     let mut transaction = app.users.begin().await?;
     if !users::set_suspended(&mut transaction, &name, false).await? {
         return Err(Fault::NoSuchUser);
@@ -102,7 +92,7 @@ pub async fn reinstate(
 /// `GET /admin/users/{name}/sessions`
 pub async fn sessions(
     State(app): State<App>,
-    Admin(caller): Admin,
+    caller: Caller,
     Named(name): Named,
 ) -> Result<Json<Value>, Fault> {
     let user = app.users.find(&name).await?.ok_or(Fault::NoSuchUser)?;
@@ -111,7 +101,7 @@ pub async fn sessions(
 }
 
 /// `GET /admin/online`: the sessions that were refreshed within the life of an access token.
-pub async fn online(State(app): State<App>, Admin(caller): Admin) -> Result<Json<Value>, Fault> {
+pub async fn online(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Fault> {
     let sessions = app.issuer.online(app.epochs.lifetimes().access()).await?;
     let online = sessions.iter().map(|session| {
         let mut told = told(session, &caller);

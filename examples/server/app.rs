@@ -11,7 +11,7 @@ use axum::{
 };
 use tower_revocation::{
     Algorithm, AnyStore, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing, Revocation,
-    RevocationLayer, Verifier, cutoff::Receipt, error::Error, lifetimes::Lifetimes,
+    RevocationLayer, Verifier, cutoff::Receipt, error::Error, layer::Renewal, lifetimes::Lifetimes,
     routes::TokenEndpoint, session::TokenPair, store::Requested,
 };
 
@@ -26,7 +26,7 @@ use crate::{
     metrics,
     passwords::Passwords,
     sessions,
-    users::Users,
+    users::{self, Users},
 };
 
 /// How far clocks may differ in `exp`, `nbf` and `iat`.
@@ -49,7 +49,7 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         Lifetimes::new(config.access_ttl, config.max_ttl, LEEWAY)?.with_idle(config.idle_ttl)?;
     let epochs =
         Epochs::builder().lifetimes(lifetimes).max_staleness(config.max_staleness).build()?;
-    let keys = KeyRing::open(config.data_dir.join("keys"), Algorithm::ES256)?;
+    let keys = KeyRing::open(config.data_dir.join("keys"), Algorithm::ES256)?.renews_expired();
     let store = AnyStore::open(&config.database_url).await?;
     let sync = Follower::new(store.clone(), epochs.clone()).poll_interval(config.poll).start()?;
     let issuer = Issuer::builder(store.clone(), keys)
@@ -68,11 +68,26 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
     let database = Database::open(&config.database_url).await?;
     let users = Users::open(database, Passwords::new()).await?;
     let app = App { issuer, epochs: epochs.clone(), users };
-    let token = TokenEndpoint::new(app.issuer.clone(), {
+    let claims = {
         let app = app.clone();
         move |user| app.clone().claims(user)
-    })
-    .client_ip(client_ip);
+    };
+    let renewal = Renewal::builder(app.issuer.renewing(claims.clone()))
+        .client_ip(|_, extensions| client_ip(extensions))
+        .build()?;
+    let token = TokenEndpoint::new(app.issuer.clone(), claims).client_ip(client_ip);
+    let layer = RevocationLayer::new(verifier).realm("demo")?.renew(renewal)?;
+    let administration = Router::new()
+        .route("/admin/revoke", post(admin::revoke))
+        .route("/admin/online", get(admin::online))
+        .route("/admin/users/{name}/groups", put(admin::set_groups))
+        .route("/admin/users/{name}/suspend", post(admin::suspend))
+        .route("/admin/users/{name}/reinstate", post(admin::reinstate))
+        .route("/admin/users/{name}/sessions", get(admin::sessions))
+        .route_layer(layer.clone().require_group(Id::new(users::ADMIN)?));
+    let transfers = Router::new()
+        .route("/transfer", get(account::transfer))
+        .route_layer(layer.clone().max_auth_age(config.recent_login)?);
     let routes = Router::new()
         .route("/me", get(account::me))
         .route("/password", post(account::change_password))
@@ -81,13 +96,9 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         .route("/logout", post(sessions::logout))
         .route("/logout/others", post(sessions::logout_others))
         .route("/logout/everywhere", post(sessions::logout_everywhere))
-        .route("/admin/revoke", post(admin::revoke))
-        .route("/admin/online", get(admin::online))
-        .route("/admin/users/{name}/groups", put(admin::set_groups))
-        .route("/admin/users/{name}/suspend", post(admin::suspend))
-        .route("/admin/users/{name}/reinstate", post(admin::reinstate))
-        .route("/admin/users/{name}/sessions", get(admin::sessions))
-        .route_layer(RevocationLayer::new(verifier).realm("demo")?)
+        .route_layer(layer)
+        .merge(administration)
+        .merge(transfers)
         // Whatever stands below is open to all.
         .route("/login", post(login))
         .route_service("/oauth/token", token)

@@ -20,6 +20,8 @@ pub struct Config {
     pub max_ttl: Duration,
     pub max_staleness: Duration,
     pub poll: Duration,
+    /// How recent a login has to be for a transfer.
+    pub recent_login: Duration,
 }
 
 impl Config {
@@ -55,6 +57,7 @@ impl Config {
             max_ttl,
             max_staleness,
             poll,
+            recent_login: at_least(seconds("RECENT_LOGIN", Duration::from_secs(5 * 60))?),
         })
     }
 }

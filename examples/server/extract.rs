@@ -41,18 +41,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// A caller in the group `admin`.
-pub struct Admin(pub Caller);
-
-impl<S: Send + Sync> FromRequestParts<S> for Admin {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let caller = Caller::from_request_parts(parts, state).await?;
-        if caller.is_admin() { Ok(Self(caller)) } else { Err(Fault::NotAdmin.into_response()) }
-    }
-}
-
 /// The address at the other end of the connection. Behind a proxy it is the proxy's: read what
 /// *that* says, and only if nobody else can reach this server.
 pub fn client_ip(extensions: &Extensions) -> Option<IpAddr> {

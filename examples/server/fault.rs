@@ -37,8 +37,6 @@ pub enum Fault {
     WrongOldPassword,
     /// Another change of the password was faster.
     PasswordChangedMeanwhile,
-    /// The caller is not in the group `admin`.
-    NotAdmin,
     /// There is no such user.
     NoSuchUser,
     /// The caller has no such session that is alive.
@@ -69,7 +67,6 @@ impl Fault {
             Self::PasswordChangedMeanwhile => {
                 (S::CONFLICT, "conflict", "the password was changed in the meantime")
             }
-            Self::NotAdmin => (S::FORBIDDEN, "not-admin", "only for the group admin"),
             Self::NoSuchUser => (S::NOT_FOUND, "no-such-user", "there is no such user"),
             Self::NoSuchSession => (S::NOT_FOUND, "no-such-session", "there is no such session"),
             Self::Crate(error) if self.demand().is_some() => {
@@ -101,7 +98,6 @@ impl Fault {
     fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::WrongPassword => Some(r#"Bearer realm="demo""#),
-            Self::NotAdmin => Some(r#"Bearer realm="demo", error="insufficient_scope""#),
             Self::Crate(_) if self.demand().is_some() => {
                 Some(r#"Bearer realm="demo", error="invalid_token""#)
             }

@@ -13,14 +13,14 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use super::{
-    Freshness,
-    floor::Floor,
+    EpochsBuilder, Freshness, Verdict,
+    atomic::AtomicCutOff,
+    buckets::Buckets,
     table::{Horizons, Table},
 };
 use crate::{
     clock::{Clock, Reading},
-    cutoff::{CutOff, Receipt, Revoked, Stamp, StoreTime},
-    error::ConfigError,
+    cutoff::{CutOff, Demand, Receipt, Revoked, Stamp, StoreTime},
     lifetimes::Lifetimes,
     scope::{Scope, ScopeKind, ScopeRef},
 };
@@ -37,14 +37,20 @@ struct Shared {
     lifetimes: Lifetimes,
     max_staleness: Duration,
     clock: Clock,
-    table: Table,
-    floor: Floor,
+    cut_offs: CutOffs,
+    floor: AtomicCutOff,
     /// The highest cut-off this copy knows, in microseconds.
     newest: AtomicU64,
     /// `None` until the first full load.
     synced: ArcSwapOption<Basis>,
     /// The head up to which every cut-off is applied.
     applied: watch::Sender<Option<StoreTime>>,
+}
+
+/// One for each scope, or one for each bucket.
+enum CutOffs {
+    Exact(Table),
+    Buckets(Buckets),
 }
 
 /// What the last successful poll taught.
@@ -82,6 +88,13 @@ pub struct StoreClock {
     pub latest: Duration,
 }
 
+impl StoreClock {
+    /// What a clock says that was read just now.
+    pub(crate) fn exactly(clock: Duration) -> Self {
+        Self { earliest: clock, latest: clock }
+    }
+}
+
 impl Epochs {
     /// An empty copy with the default settings: [`Lifetimes::default`], stale after 10 seconds.
     pub fn new() -> Self {
@@ -93,15 +106,19 @@ impl Epochs {
         EpochsBuilder::default()
     }
 
-    fn with(settings: EpochsBuilder) -> Self {
-        let EpochsBuilder { lifetimes, max_staleness, clock } = settings;
+    pub(super) fn with(settings: EpochsBuilder) -> Self {
+        let EpochsBuilder { lifetimes, max_staleness, clock, buckets } = settings;
+        let cut_offs = match buckets {
+            Some(count) => CutOffs::Buckets(Buckets::new(count)),
+            None => CutOffs::Exact(Table::new()),
+        };
         Self {
             shared: Arc::new(Shared {
                 lifetimes,
                 max_staleness,
                 clock,
-                table: Table::new(),
-                floor: Floor::default(),
+                cut_offs,
+                floor: AtomicCutOff::default(),
                 newest: AtomicU64::new(0),
                 synced: ArcSwapOption::empty(),
                 applied: watch::Sender::new(None),
@@ -134,7 +151,15 @@ impl Epochs {
         self.shared.synced.load().as_ref().map(|basis| basis.store_clock(now))
     }
 
-    /// Whether a cut-off of `scopes`, or everyone's, covers a token with `stamp`.
+    /// What the copy says about a token in `scopes` and in `Everyone`, with `stamp`.
+    ///
+    /// The highest cut-off decides. It says nothing about freshness.
+    pub fn verdict(&self, scopes: &[Scope], stamp: Stamp) -> Verdict {
+        self.verdict_in(scopes.iter().map(Scope::as_ref), stamp)
+    }
+
+    /// Whether a cut-off of `scopes`, or everyone's, covers a token with `stamp`, or may: what is
+    /// [doubtful](Verdict::Doubtful) counts as revoked here, with the demand to refresh.
     ///
     /// The highest cut-off decides. It says nothing about freshness.
     pub fn revoked<'a>(
@@ -142,20 +167,52 @@ impl Epochs {
         scopes: impl IntoIterator<Item = &'a Scope>,
         stamp: Stamp,
     ) -> Option<Revoked> {
-        self.revoked_in(scopes.into_iter().map(Scope::as_ref), stamp)
-    }
-
-    pub(crate) fn revoked_in<'a>(
-        &self,
-        scopes: impl Iterator<Item = ScopeRef<'a>>,
-        stamp: Stamp,
-    ) -> Option<Revoked> {
+        let scopes = scopes.into_iter().map(Scope::as_ref);
         if stamp.has_seen(self.newest()) {
             return None;
         }
+        match &self.shared.cut_offs {
+            CutOffs::Exact(table) => self.revoked_by(table, scopes, stamp),
+            CutOffs::Buckets(_) => {
+                let scopes: Vec<ScopeRef<'_>> = scopes.collect();
+                match self.verdict_in(scopes.into_iter(), stamp) {
+                    Verdict::Good => None,
+                    Verdict::Revoked(revoked) => Some(revoked),
+                    Verdict::Doubtful => {
+                        let (demand, revoked_before) = (Demand::Refresh, self.newest());
+                        Some(Revoked { demand, scope: None, revoked_before })
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn verdict_in<'a>(
+        &self,
+        scopes: impl Iterator<Item = ScopeRef<'a>> + Clone,
+        stamp: Stamp,
+    ) -> Verdict {
+        if stamp.has_seen(self.newest()) {
+            return Verdict::Good;
+        }
+        match &self.shared.cut_offs {
+            CutOffs::Exact(table) => match self.revoked_by(table, scopes, stamp) {
+                None => Verdict::Good,
+                Some(revoked) => Verdict::Revoked(revoked),
+            },
+            CutOffs::Buckets(buckets) => buckets.judge(scopes, stamp, || self.shared.floor.get()),
+        }
+    }
+
+    fn revoked_by<'a>(
+        &self,
+        table: &Table,
+        scopes: impl Iterator<Item = ScopeRef<'a>>,
+        stamp: Stamp,
+    ) -> Option<Revoked> {
         let (mut highest, mut scope) = (CutOff::NONE, ScopeKind::Everyone);
         for asked in scopes.chain(std::iter::once(ScopeRef::EVERYONE)) {
-            let cut_off = self.shared.table.cut_off(asked);
+            let cut_off = table.cut_off(asked);
             if cut_off.revoked_before() > highest.revoked_before() {
                 scope = asked.kind;
             }
@@ -171,9 +228,13 @@ impl Epochs {
         Some(Revoked { demand, scope: Some(scope), revoked_before: highest.revoked_before() })
     }
 
-    /// The cut-off this copy holds for `scope` alone; [`CutOff::NONE`] if there is none.
+    /// The cut-off this copy holds for `scope` alone; [`CutOff::NONE`] if there is none. In buckets,
+    /// it holds that of the bucket, which is no lower, and not what it demands.
     pub fn cut_off(&self, scope: &Scope) -> CutOff {
-        self.shared.table.cut_off(scope.as_ref())
+        match &self.shared.cut_offs {
+            CutOffs::Exact(table) => table.cut_off(scope.as_ref()),
+            CutOffs::Buckets(buckets) => buckets.cut_off(scope.as_ref()),
+        }
     }
 
     /// The highest cut-off this copy knows.
@@ -186,15 +247,52 @@ impl Epochs {
 
     /// Joins `cut_off` to what `scope` has. Never lowers one.
     pub fn raise(&self, scope: &Scope, cut_off: CutOff) {
-        self.shared.table.raise(scope.as_ref(), cut_off);
+        match &self.shared.cut_offs {
+            CutOffs::Exact(table) => table.raise(scope.as_ref(), cut_off),
+            CutOffs::Buckets(buckets) => buckets.raise(scope.as_ref(), cut_off),
+        }
         // After the row, so that nobody takes the shortcut past a row that is not there yet.
         self.shared.newest.fetch_max(cut_off.revoked_before().as_micros(), Ordering::Release);
     }
 
     /// Drops the cut-offs of `scope` up to `cleared_at`: the one call that lets revoked tokens
-    /// live again.
+    /// live again. (In buckets, those of `Everyone` alone: about others the store is asked.)
     pub fn clear(&self, scope: &Scope, cleared_at: StoreTime) {
-        self.shared.table.clear(scope.as_ref(), cleared_at);
+        match &self.shared.cut_offs {
+            CutOffs::Exact(table) => table.clear(scope.as_ref(), cleared_at),
+            CutOffs::Buckets(buckets) => buckets.clear(scope.as_ref(), cleared_at),
+        }
+    }
+
+    /// Puts every token up to `untold` in doubt: the store has cut-offs there that it has not told.
+    /// For a copy in buckets, which alone may ask it for less than everything.
+    pub(crate) fn doubt(&self, untold: StoreTime) {
+        if let CutOffs::Buckets(buckets) = &self.shared.cut_offs {
+            // Before `newest`, so that nobody takes the shortcut past it.
+            buckets.doubt(untold);
+            self.shared.newest.fetch_max(untold.as_micros(), Ordering::Release);
+        }
+    }
+
+    /// The store may have forgotten the cut-offs above `kept`, up to the newest that this copy
+    /// knows. From now on it is not asked about a token that one of them may cover: that is revoked,
+    /// with the demand to refresh. (An exact copy knows what it knows.)
+    pub(crate) fn forgotten_above(&self, kept: StoreTime) {
+        if let CutOffs::Buckets(buckets) = &self.shared.cut_offs {
+            buckets.forgets(kept, self.newest());
+        }
+    }
+
+    /// The store has found that nothing up to its `newest` covers a token in `scopes` with `stamp`.
+    pub(crate) fn confirmed<'a>(
+        &self,
+        scopes: impl Iterator<Item = ScopeRef<'a>> + Clone,
+        stamp: Stamp,
+        newest: StoreTime,
+    ) {
+        if let CutOffs::Buckets(buckets) = &self.shared.cut_offs {
+            buckets.confirm(scopes, stamp, newest);
+        }
     }
 
     /// Raises the floor: every token at or below it is revoked, as cut-offs that covered some of
@@ -228,13 +326,16 @@ impl Epochs {
     /// all that this covers has expired. After a clock jumped by more than a token's life, it
     /// refuses what was issued before the dropped cut-off, whether that covered it or not:
     /// purging never revives.
+    ///
+    /// Buckets are not purged: there are no more of them than before.
     pub fn purge(&self, now: Reading) -> usize {
+        let CutOffs::Exact(table) = &self.shared.cut_offs else { return 0 };
         let Some(clock) = self.store_clock(now) else { return 0 };
         let (reissue, login) = self.shared.lifetimes.horizons(clock.earliest);
-        let outlived = self.shared.table.outlived(Horizons { reissue, login });
+        let outlived = table.outlived(Horizons { reissue, login });
         // Before the drop; a check reads the floor after the table for the same reason.
         self.raise_floor(outlived);
-        self.shared.table.purge(outlived)
+        table.purge(outlived)
     }
 
     // ---- waiting and settings ----
@@ -264,12 +365,23 @@ impl Epochs {
         self.shared.synced.load().is_some()
     }
 
-    /// How many scopes have a cut-off in memory.
+    /// How many scopes, or buckets, have a cut-off in memory.
     pub fn len(&self) -> usize {
-        self.shared.table.len()
+        match &self.shared.cut_offs {
+            CutOffs::Exact(table) => table.len(),
+            CutOffs::Buckets(buckets) => buckets.raised(),
+        }
     }
 
-    /// Whether no scope has a cut-off in memory.
+    /// The number of buckets; `None` if the copy is exact.
+    pub fn buckets(&self) -> Option<u32> {
+        match &self.shared.cut_offs {
+            CutOffs::Exact(_) => None,
+            CutOffs::Buckets(buckets) => Some(buckets.count()),
+        }
+    }
+
+    /// Whether no scope, or bucket, has a cut-off in memory.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -313,63 +425,5 @@ impl Basis {
             earliest: self.store_clock + carried,
             latest: self.store_clock + now.since(self.asked_at),
         }
-    }
-}
-
-/// The settings of an [`Epochs`].
-#[derive(Clone, Debug)]
-pub struct EpochsBuilder {
-    lifetimes: Lifetimes,
-    max_staleness: Duration,
-    clock: Clock,
-}
-
-impl Default for EpochsBuilder {
-    fn default() -> Self {
-        Self {
-            lifetimes: Lifetimes::default(),
-            max_staleness: Duration::from_secs(10),
-            clock: Clock::system(),
-        }
-    }
-}
-
-impl EpochsBuilder {
-    /// The lifetimes, the same in the whole fleet.
-    #[must_use]
-    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
-        self.lifetimes = lifetimes;
-        self
-    }
-
-    /// The revocation bound: no covered token is accepted in a check that starts this long after
-    /// `revoke` returned. 10 seconds by default, at least three polls.
-    #[must_use]
-    pub fn max_staleness(mut self, max_staleness: Duration) -> Self {
-        self.max_staleness = max_staleness;
-        self
-    }
-
-    /// Another clock, for tests.
-    #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// Builds the empty copy.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Duration`] if `max_staleness` is zero.
-    pub fn build(self) -> Result<Epochs, ConfigError> {
-        if self.max_staleness.is_zero() {
-            return Err(ConfigError::Duration {
-                field: "max_staleness",
-                value: self.max_staleness,
-                problem: "is zero",
-            });
-        }
-        Ok(Epochs::with(self))
     }
 }

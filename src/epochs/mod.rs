@@ -7,11 +7,20 @@
 //! first the *freshness* (was this copy equal to the store recently enough?), then *newest* (has
 //! the token seen every revocation there is?), then the *table* of cut-offs, then the *floor* that
 //! purged ones leave behind.
+//!
+//! In place of the table there may be *buckets*, of a fixed size
+//! ([`EpochsBuilder::buckets`]). Then a [`Verdict`] may be that only the store knows.
 
-mod floor;
+mod atomic;
+mod buckets;
+mod builder;
+mod confirmed;
 mod freshness;
 mod handle;
 mod table;
+mod verdict;
 
+pub use builder::EpochsBuilder;
 pub use freshness::Freshness;
-pub use handle::{Epochs, EpochsBuilder, StoreClock, Synced};
+pub use handle::{Epochs, StoreClock, Synced};
+pub use verdict::Verdict;

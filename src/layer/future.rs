@@ -10,16 +10,29 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use serde::de::DeserializeOwned;
 use tower_service::Service;
 
-use super::{ResponseBody, layer::Settings, questions::Waiting, service::pass, stale::Question};
+use super::{
+    ResponseBody,
+    layer::Settings,
+    policy::Admitted,
+    questions::Waiting,
+    renewal::Renewed,
+    service::pass,
+    stale::{Question, Word},
+    successor::{After, HandingOut, Revival},
+};
+use crate::{epochs::StoreClock, verify::Rejection};
 
 pin_project! {
     /// The future of [`RevocationService`](super::RevocationService): the inner service's, or a
-    /// refusal that is ready at once. While the copy of the revocations is stale, and if the layer
-    /// was told to ask the store then, it first waits for the answer.
+    /// refusal that is ready at once. If the layer was told to ask the store while the copy of the
+    /// revocations is stale, or to renew tokens, it waits for that where it has to: before the inner
+    /// service is called, or with its response in hand.
     ///
-    /// Dropping it cancels the inner service's. It cancels no question: others may wait for that.
+    /// Dropping it cancels the inner service's. It cancels no question and no renewal: others may wait
+    /// for that.
     pub struct ResponseFuture<S, C, B>
     where
         S: Service<Request<B>>,
@@ -35,76 +48,153 @@ pin_project! {
     where
         S: Service<Request<B>>,
     {
-        Inner { #[pin] future: S::Future },
-        // `None` once it was handed out.
+        Inner { #[pin] future: S::Future, after: Option<Box<After>> },
+        // `None` once it was handed out, here and below.
         Refused { response: Option<Response<Bytes>> },
-        // In a box: the others need no room for it. `None` once it goes on.
-        Waiting { request: Option<Box<WaitingRequest<S, C, B>>> },
+        // In boxes: the others need no room for it.
+        Stopped { request: Option<Box<Stopped<S, C, B>>> },
+        Answered { response: Option<Box<(S::Response, HandingOut)>> },
     }
 }
 
-/// A request that waits for what the store says about its token.
-pub(super) struct WaitingRequest<S, C, B> {
-    pub(super) waiting: Waiting,
-    pub(super) question: Question<C>,
+/// A request on its way to the inner service that waits.
+pub(super) struct Stopped<S, C, B> {
+    pub(super) stopped_for: StoppedFor<C>,
     pub(super) settings: Arc<Settings>,
     /// The one that was made ready.
     pub(super) service: S,
     pub(super) request: Request<B>,
 }
 
+/// What a request waits for.
+pub(super) enum StoppedFor<C> {
+    /// What the store says about its token. -> Successor
+    Word(Waiting, Option<Question<C>>),
+    /// A token in the place of its own, which has expired.
+    Successor(Revival),
+}
+
+/// What the inner service may be called with, and what there is to do after it.
+type Resolved<C> = (Admitted<C>, Then);
+
+/// What there is to do after the inner service.
+enum Then {
+    /// To renew the token, if it is due.
+    RenewIfDue,
+    /// To renew it, due or not.
+    Restamp,
+    /// To hand out what it was renewed to.
+    HandOut(Arc<Renewed>),
+}
+
+impl<C: DeserializeOwned> StoppedFor<C> {
+    fn poll(
+        &mut self,
+        settings: &Settings,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Resolved<C>, Rejection>> {
+        loop {
+            match self {
+                Self::Word(waiting, question) => {
+                    let answer = ready!(Pin::new(waiting).poll(cx)).ok();
+                    // The store's own word; the copy's clock is as old as the copy.
+                    let clock = answer.map(|answer| StoreClock::exactly(answer.clock));
+                    let (verified, then) = match question.take().expect(AGAIN).rule(answer) {
+                        Ok(Word::Accept(verified)) => (verified, Then::RenewIfDue),
+                        Ok(Word::AcceptAndRestamp(verified)) => (verified, Then::Restamp),
+                        Ok(Word::Revive(token)) => {
+                            *self = Self::Successor(Revival::begin(token, settings));
+                            continue;
+                        }
+                        Err(rejection) => return Poll::Ready(Err(rejection)),
+                    };
+                    let admitted = settings.policy.admit(verified, || clock);
+                    return Poll::Ready(admitted.map(|admitted| (admitted, then)));
+                }
+                Self::Successor(revival) => {
+                    let revived = ready!(revival.poll(settings, cx));
+                    return Poll::Ready(revived.and_then(|(verified, renewed)| {
+                        let epochs = settings.verifier.epochs();
+                        let clock = || epochs.store_clock(epochs.clock().now());
+                        let admitted = settings.policy.admit(verified, clock)?;
+                        Ok((admitted, Then::HandOut(renewed)))
+                    }));
+                }
+            }
+        }
+    }
+}
+
+const AGAIN: &str = "a future is not polled after it was ready";
+
 impl<S, C, B> ResponseFuture<S, C, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn inner(future: S::Future) -> Self {
-        Self { state: State::Inner { future } }
+    pub(super) fn inner(future: S::Future, after: Option<Box<After>>) -> Self {
+        Self { state: State::Inner { future, after } }
     }
 
     pub(super) fn refused(response: Response<Bytes>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }
 
-    pub(super) fn waiting(request: WaitingRequest<S, C, B>) -> Self {
-        Self { state: State::Waiting { request: Some(Box::new(request)) } }
+    pub(super) fn stopped(request: Stopped<S, C, B>) -> Self {
+        Self { state: State::Stopped { request: Some(Box::new(request)) } }
     }
 }
 
 impl<S, C, ReqBody, ResBody> Future for ResponseFuture<S, C, ReqBody>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    C: Send + Sync + 'static,
+    C: DeserializeOwned + Send + Sync + 'static,
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        const AGAIN: &str = "a future is not polled after it was ready";
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Inner { future } => {
+                // -> Answered
+                StateProj::Inner { future, after } => {
                     let response = ready!(future.poll(cx))?;
-                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                    match after.take().and_then(|after| after.answered(&response)) {
+                        None => return Poll::Ready(Ok(response.map(ResponseBody::inner))),
+                        Some(handing_out) => {
+                            State::Answered { response: Some(Box::new((response, handing_out))) }
+                        }
+                    }
                 }
                 StateProj::Refused { response } => {
                     let response = response.take().expect(AGAIN);
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 // -> Inner, Refused
-                StateProj::Waiting { request } => {
-                    let answer = Pin::new(&mut request.as_mut().expect(AGAIN).waiting);
-                    let answer = ready!(answer.poll(cx)).ok();
-                    let WaitingRequest { question, settings, mut service, request, .. } =
+                StateProj::Stopped { request } => {
+                    let stopped = request.as_mut().expect(AGAIN);
+                    let resolved = ready!(stopped.stopped_for.poll(&stopped.settings, cx));
+                    let Stopped { settings, mut service, request, .. } =
                         *request.take().expect(AGAIN);
-                    match question.rule(answer) {
-                        Ok(verified) => {
-                            State::Inner { future: pass(&mut service, request, verified) }
+                    match resolved {
+                        Ok((admitted, then)) => {
+                            let after = match then {
+                                Then::RenewIfDue => After::due(&settings, &admitted, &request),
+                                Then::Restamp => After::restamp(&settings, &admitted, &request),
+                                Then::HandOut(renewed) => Some(After::hand_out(settings, renewed)),
+                            };
+                            State::Inner { future: pass(&mut service, request, admitted), after }
                         }
                         Err(rejection) => {
                             let response = settings.refuse(&rejection, request.headers());
                             State::Refused { response: Some(response) }
                         }
                     }
+                }
+                StateProj::Answered { response } => {
+                    let (answer, handing_out) = &mut **response.as_mut().expect(AGAIN);
+                    ready!(handing_out.poll(answer, cx));
+                    let (answer, _) = *response.take().expect(AGAIN);
+                    return Poll::Ready(Ok(answer.map(ResponseBody::inner)));
                 }
             };
             state.set(next);
@@ -120,7 +210,8 @@ where
         f.write_str(match self.state {
             State::Inner { .. } => "ResponseFuture(inner)",
             State::Refused { .. } => "ResponseFuture(refused)",
-            State::Waiting { .. } => "ResponseFuture(waiting)",
+            State::Stopped { .. } => "ResponseFuture(stopped)",
+            State::Answered { .. } => "ResponseFuture(answered)",
         })
     }
 }

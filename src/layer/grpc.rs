@@ -24,6 +24,7 @@ const REVOCATION_REASON: HeaderName = HeaderName::from_static("revocation-reason
 
 /// The codes of gRPC that a refusal can have.
 const INVALID_ARGUMENT: u16 = 3;
+const PERMISSION_DENIED: u16 = 7;
 const UNAVAILABLE: u16 = 14;
 const UNAUTHENTICATED: u16 = 16;
 
@@ -41,7 +42,8 @@ pub(super) fn response(refusal: &Refusal<'_>) -> Response<Bytes> {
     let code = match class {
         Class::BadRequest => INVALID_ARGUMENT,
         Class::Unavailable => UNAVAILABLE,
-        Class::Unauthenticated | Class::InvalidToken => UNAUTHENTICATED,
+        Class::Forbidden => PERMISSION_DENIED,
+        Class::Unauthenticated | Class::InvalidToken | Class::StepUp => UNAUTHENTICATED,
     };
     // The status stays 200: any other makes clients guess a code and drop ours.
     let mut response = Response::new(Bytes::new());

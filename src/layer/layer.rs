@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Response};
 use tower_layer::Layer;
 
-use super::{Confirmations, RevocationService, grpc, reject::Refusal, stale::WhileStale};
+use super::{
+    Confirmations, Renewal, RevocationService, grpc, policy::Policy, reject::Refusal,
+    stale::WhileStale,
+};
 use crate::{
     error::ConfigError,
     telemetry,
@@ -32,7 +35,7 @@ const LONGEST_TRUST: Duration = Duration::from_secs(86_400);
 ///
 /// A layer is cheap to clone. Wrapping a service costs a reference count and starts nothing.
 pub struct RevocationLayer<C = NoClaims> {
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
     claims: PhantomData<fn() -> C>,
 }
 
@@ -48,6 +51,10 @@ pub(super) struct Settings {
     /// Over this age the copy is stale here; the epochs have a bound of their own.
     pub(super) fresh_within: Duration,
     pub(super) while_stale: WhileStale,
+    /// Who is asked about a token that a copy in buckets is in doubt about.
+    pub(super) in_doubt: Option<Confirmations>,
+    pub(super) policy: Policy,
+    pub(super) renewal: Option<Renewal>,
 }
 
 impl RevocationLayer {
@@ -61,6 +68,9 @@ impl RevocationLayer {
             on_rejection: None,
             fresh_within: Duration::MAX,
             while_stale: WhileStale::Refuse,
+            in_doubt: None,
+            policy: Policy::default(),
+            renewal: None,
         };
         Self { settings: Arc::new(settings), claims: PhantomData }
     }
@@ -94,6 +104,9 @@ impl<C> RevocationLayer<C> {
     /// Lets requests without a bearer token through as well, as nobody's: they carry no proof. One
     /// with a bad token is refused as ever, and so is one with two.
     ///
+    /// What the layer [asks for](super#what-a-route-asks-for) holds for the tokens that are there: a
+    /// stranger passes where a caller without the permission does not.
+    ///
     /// Handlers have to tell the two apart. In axum they ask for `Option<Verified<C>>`.
     #[must_use]
     pub fn optional(mut self) -> Self {
@@ -123,6 +136,23 @@ impl<C> RevocationLayer<C> {
         }
         Arc::make_mut(&mut self.settings).fresh_within = within;
         self.without_contradiction()
+    }
+
+    /// Asks the store about each token that a fresh copy [in
+    /// buckets](crate::epochs::EpochsBuilder::buckets) is in doubt about. An exact copy never is.
+    ///
+    /// The request waits for the answer, and is judged by it: accepted, or refused with 401 as
+    /// expired or revoked. If the store does not answer in time, or knows less than the copy, it is
+    /// refused with 503. A token that the store has confirmed is asked about again only after
+    /// another revocation in its buckets, as long as the copy [remembers
+    /// it](crate::epochs::EpochsBuilder::buckets).
+    ///
+    /// Without this such a token is refused with 503,
+    /// [`Rejection::Doubtful`](crate::verify::Rejection::Doubtful).
+    #[must_use]
+    pub fn confirm_doubtful(mut self, confirmations: Confirmations) -> Self {
+        Arc::make_mut(&mut self.settings).in_doubt = Some(confirmations);
+        self
     }
 
     /// Refuses with 503 while the copy of the revocations is stale. The default.
@@ -183,6 +213,22 @@ impl<C> RevocationLayer<C> {
         }
         Arc::make_mut(&mut self.settings).while_stale = WhileStale::Trust { extra };
         self.without_contradiction()
+    }
+
+    /// Renews tokens on the way: what is due, and what has expired within the limits of its session.
+    /// See [`Renewal`] for what that means.
+    ///
+    /// Only tokens of this crate's issuers are, that the verifier knows
+    /// [by store time](crate::IssuerRules::store_time) and without a prefix. For expired ones its keys
+    /// have to be [kept](crate::KeyRing::renews_expired) for as long.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Duration`] if the renewal waits for longer than access tokens live.
+    pub fn renew(mut self, renewal: Renewal) -> Result<Self, ConfigError> {
+        renewal.check(self.settings.verifier.epochs().lifetimes())?;
+        Arc::make_mut(&mut self.settings).renewal = Some(renewal);
+        Ok(self)
     }
 
     /// A route that needs a fresher copy than others, made from a layer that believes a stale one,
@@ -251,7 +297,8 @@ impl Settings {
     /// The answer to a refused request with these headers.
     pub(super) fn refuse(&self, rejection: &Rejection, headers: &HeaderMap) -> Response<Bytes> {
         telemetry::refused(rejection.reason(), rejection);
-        let refusal = Refusal::new(rejection, &self.realm, grpc::is_grpc(headers));
+        let grpc = grpc::is_grpc(headers);
+        let refusal = Refusal::new(rejection, &self.realm, &self.policy, grpc);
         match &self.on_rejection {
             Some(respond) => respond(&refusal),
             None => refusal.to_response(),
@@ -267,6 +314,9 @@ impl fmt::Debug for Settings {
             .field("optional", &self.optional)
             .field("fresh_within", &self.fresh_within)
             .field("while_stale", &self.while_stale)
+            .field("in_doubt", &self.in_doubt)
+            .field("policy", &self.policy)
+            .field("renewal", &self.renewal)
             .field("on_rejection", &self.on_rejection.as_ref().map(|_| "custom"))
             .finish()
     }

@@ -128,13 +128,16 @@
 //! | no token | 401 | `Bearer realm="…"` | `UNAUTHENTICATED` |
 //! | not one well-formed header | 400 | … `error="invalid_request"` | `INVALID_ARGUMENT` |
 //! | bad, expired or revoked | 401 | … `error="invalid_token"` | `UNAUTHENTICATED` |
+//! | good, without a permission or group | 403 | … `error="insufficient_scope"`, `scope="…"` | `PERMISSION_DENIED` |
+//! | good, of a login too old or too weak | 401 | … `error="insufficient_user_authentication"`, `max_age="…"`, `acr_values="…"` | `UNAUTHENTICATED` |
 //! | revocations stale or not loaded, and not confirmed | 503, `Retry-After` | | `UNAVAILABLE` |
 //!
 //! The body is `application/problem+json` (RFC 9457) with the members `type`, `title`, `status`,
 //! `detail` and `demand`. `type` is `urn:tower-revocation:problem:` and the
 //! [reason](crate::Rejection::reason) with hyphens, `revoked` or `malformed-header` for instance.
 //! `demand` tells what the client has to do, `refresh` or `login`; it is missing with 503, where
-//! the same token may be good again in a moment. `Cache-Control: no-store` keeps it out of caches.
+//! the same token may be good again in a moment, and with 403, where a new one would be no better.
+//! `Cache-Control: no-store` keeps it out of caches.
 //!
 //! Requests whose content type begins with `application/grpc` get the form of gRPC instead: 200,
 //! `grpc-status` and `grpc-message` among the headers and an empty body, and as metadata
@@ -144,6 +147,43 @@
 //! outside of this one has to expose these headers.
 //!
 //! [`RevocationLayer::on_rejection`] replaces any of them.
+//!
+//! # What a route asks for
+//!
+//! A good token is enough for a layer that was told nothing else. A clone of it may ask for more:
+//!
+//! | told | asks for | otherwise |
+//! |---|---|---|
+//! | [`require_permission`](RevocationLayer::require_permission) | an OAuth scope, in the claim `scope` | 403 |
+//! | [`require_group`](RevocationLayer::require_group), [`require_any_group`](RevocationLayer::require_any_group) | a group | 403 |
+//! | [`max_auth_age`](RevocationLayer::max_auth_age) | a login that is not too long ago, by the claim `auth_time` | 401, step-up (RFC 9470) |
+//! | [`require_acr`](RevocationLayer::require_acr) | a login of some kind, by the claim `acr` | 401, step-up |
+//!
+//! It is asked of every token that was found good, by whoever found it so. Where several are
+//! missing, the first in this order is told, 403 before 401: no login cures what is forbidden. Of the
+//! login, the challenge says all that is asked for at once.
+//!
+//! On an [`optional`](RevocationLayer::optional) route this is asked of the tokens that are there.
+//! Requests without one pass, as nobody's, and the handler decides about them.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::{get, post}};
+//! use tower_revocation::{Id, RevocationLayer, Verifier};
+//!
+//! fn app(verifier: Verifier) -> Result<Router, Box<dyn std::error::Error>> {
+//!     let layer = RevocationLayer::new(verifier);
+//!     let writers = layer.clone().require_permission("orders:write")?;
+//!     let admins = layer.clone().require_group(Id::new("admin")?);
+//!     let recent = layer.clone().max_auth_age(Duration::from_secs(300))?;
+//!     Ok(Router::new()
+//!         .merge(Router::new().route("/orders", get(|| async {})).route_layer(layer))
+//!         .merge(Router::new().route("/order", post(|| async {})).route_layer(writers))
+//!         .merge(Router::new().route("/users", get(|| async {})).route_layer(admins))
+//!         .merge(Router::new().route("/transfer", post(|| async {})).route_layer(recent)))
+//! }
+//! ```
 //!
 //! # While the copy is stale
 //!
@@ -214,14 +254,18 @@ mod grpc;
 // The file of the layer is named as in all middleware of Tower.
 #[allow(clippy::module_inception)]
 mod layer;
+mod policy;
 mod questions;
 mod reject;
+mod renewal;
 mod service;
 mod stale;
+mod successor;
 
 pub use body::ResponseBody;
 pub use confirm::{Answer, Confirm, Confirmations, ConfirmationsBuilder};
 pub use future::ResponseFuture;
 pub use layer::RevocationLayer;
 pub use reject::Refusal;
+pub use renewal::{Presenter, Renew, Renewable, Renewal, RenewalBuilder, Renewed};
 pub use service::RevocationService;

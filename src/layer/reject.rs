@@ -9,7 +9,7 @@ use http::{
 };
 use serde::Serialize;
 
-use super::grpc;
+use super::{grpc, policy::Policy};
 use crate::verify::Rejection;
 
 /// After how many seconds a client may ask again while nothing can be said about its token.
@@ -21,6 +21,7 @@ pub(super) const RETRY_AFTER_SECONDS: u32 = 1;
 pub struct Refusal<'a> {
     rejection: &'a Rejection,
     realm: &'a str,
+    policy: &'a Policy,
     grpc: bool,
 }
 
@@ -33,13 +34,22 @@ pub(super) enum Class {
     BadRequest,
     /// 401 `invalid_token`.
     InvalidToken,
+    /// 403 `insufficient_scope`: the token is good, and not for this.
+    Forbidden,
+    /// 401 `insufficient_user_authentication`: the token is good, and its user has to log in again.
+    StepUp,
     /// 503: it says nothing about the token, so a client must not throw it away.
     Unavailable,
 }
 
 impl<'a> Refusal<'a> {
-    pub(super) fn new(rejection: &'a Rejection, realm: &'a str, grpc: bool) -> Self {
-        Self { rejection, realm, grpc }
+    pub(super) fn new(
+        rejection: &'a Rejection,
+        realm: &'a str,
+        policy: &'a Policy,
+        grpc: bool,
+    ) -> Self {
+        Self { rejection, realm, policy, grpc }
     }
 
     /// Why the request was refused.
@@ -96,6 +106,8 @@ impl<'a> Refusal<'a> {
         match self.rejection {
             Rejection::Missing => Class::Unauthenticated,
             Rejection::MultipleTokens | Rejection::MalformedHeader => Class::BadRequest,
+            Rejection::InsufficientScope | Rejection::NotInGroup => Class::Forbidden,
+            Rejection::AuthenticationTooOld | Rejection::AuthenticationContext => Class::StepUp,
             other if other.is_unavailable() => Class::Unavailable,
             _ => Class::InvalidToken,
         }
@@ -123,12 +135,15 @@ impl<'a> Refusal<'a> {
             Class::Unauthenticated => None,
             Class::BadRequest => Some("invalid_request"),
             Class::InvalidToken => Some("invalid_token"),
+            Class::Forbidden => Some("insufficient_scope"),
+            Class::StepUp => Some("insufficient_user_authentication"),
         };
         if let Some(error) = error {
             let description = quotable(&self.detail());
             challenge += &format!(", error=\"{error}\", error_description=\"{description}\"");
         }
-        // Realm and description are printable ASCII; the bare scheme is a challenge as well.
+        challenge += &self.policy.parameters(self.rejection);
+        // All of it is printable ASCII; the bare scheme is a challenge as well.
         let fallback = HeaderValue::from_static("Bearer");
         Some(HeaderValue::try_from(challenge).unwrap_or(fallback))
     }
@@ -147,7 +162,8 @@ impl fmt::Debug for Refusal<'_> {
 impl Class {
     fn status(self) -> StatusCode {
         match self {
-            Self::Unauthenticated | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated | Self::InvalidToken | Self::StepUp => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -173,6 +189,12 @@ fn title(rejection: &Rejection) -> &'static str {
         Rejection::MultipleTokens => "More than one access token",
         Rejection::Expired => "Access token expired",
         Rejection::Revoked(_) => "Access token revoked",
+        Rejection::SessionEnded => "Session over",
+        Rejection::AccountRefused => "Account refused",
+        Rejection::InsufficientScope | Rejection::NotInGroup => "Not permitted",
+        Rejection::AuthenticationTooOld | Rejection::AuthenticationContext => {
+            "Stronger authentication required"
+        }
         other if other.is_unavailable() => "Temporarily unable to check tokens",
         _ => "Access token not acceptable",
     }

@@ -13,7 +13,12 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use super::{
-    ResponseBody, ResponseFuture, extract, future::WaitingRequest, layer::Settings, stale::Ruling,
+    ResponseBody, ResponseFuture, extract,
+    future::{Stopped, StoppedFor},
+    layer::Settings,
+    policy::Admitted,
+    stale::{self, Ruling},
+    successor::{After, Revival},
 };
 use crate::{
     telemetry,
@@ -26,14 +31,22 @@ use crate::{
 /// the very instance that [`poll_ready`](Service::poll_ready) made ready, so that limits and
 /// buffers behind it hold. The check awaits nothing, and no clone is made.
 ///
-/// The exception is a request that waits for the store's word, where the layer was told to
-/// [ask it while stale](super::RevocationLayer::confirm_while_stale): it takes the ready instance
-/// along and leaves a clone in its place. That is why the inner service is [`Clone`], as those of
-/// axum, tonic and hyper are.
+/// The exceptions are requests that wait for the store's word, where the layer was told to
+/// [ask it while stale](super::RevocationLayer::confirm_while_stale), and those whose token has
+/// expired and is [renewed](super::RevocationLayer::renew) first: they take the ready instance along
+/// and leave a clone in its place. That is why the inner service is [`Clone`], as those of axum,
+/// tonic and hyper are.
 pub struct RevocationService<S, C = NoClaims> {
     inner: S,
     settings: Arc<Settings>,
     claims: PhantomData<fn() -> C>,
+}
+
+/// What becomes of a request that is not refused at once.
+enum Entry<C> {
+    Pass(Admitted<C>),
+    /// It waits.
+    Stop(StoppedFor<C>),
 }
 
 impl<S, C> RevocationService<S, C> {
@@ -41,17 +54,40 @@ impl<S, C> RevocationService<S, C> {
         Self { inner, settings, claims: PhantomData }
     }
 
-    fn check<B>(&self, request: &Request<B>) -> Result<Ruling<C>, Rejection>
+    fn check<B>(&self, request: &Request<B>) -> Result<Entry<C>, Rejection>
     where
         C: DeserializeOwned,
     {
-        let Settings { verifier, fresh_within, while_stale, .. } = &*self.settings;
+        let Settings { verifier, fresh_within, while_stale, in_doubt, policy, .. } =
+            &*self.settings;
         let token = extract::bearer(request.headers(), request.uri().query())?;
-        let now = verifier.epochs().clock().now();
-        match verifier.check(token, now, *fresh_within)? {
-            Checked::Good(verified) => Ok(Ruling::Accept(verified)),
-            Checked::Open(token, age) => while_stale.rule(token, age, verifier.epochs(), now),
-        }
+        let epochs = verifier.epochs();
+        let now = epochs.clock().now();
+        let ruling = match verifier.check(token, now, *fresh_within)? {
+            Checked::Good(verified) => Ruling::Accept(verified),
+            Checked::Expired(token) => {
+                Ruling::Revive(self.settings.revivable(&token, request, now)?)
+            }
+            Checked::Doubtful(token, age) => {
+                stale::rule_in_doubt(in_doubt.as_ref(), token, age, epochs)?
+            }
+            Checked::Open(token, age) => {
+                // For the case that the store finds it expired.
+                let renewable = self.settings.revivable(&token, request, now).ok();
+                while_stale.rule(token, age, epochs, now, renewable)?
+            }
+        };
+        Ok(match ruling {
+            Ruling::Accept(verified) => {
+                Entry::Pass(policy.admit(verified, || epochs.store_clock(now))?)
+            }
+            Ruling::Wait(waiting, question) => {
+                Entry::Stop(StoppedFor::Word(waiting, Some(question)))
+            }
+            Ruling::Revive(token) => {
+                Entry::Stop(StoppedFor::Successor(Revival::begin(token, &self.settings)))
+            }
+        })
     }
 }
 
@@ -69,29 +105,30 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        match self.check(&request) {
-            Ok(Ruling::Accept(verified)) => {
-                ResponseFuture::inner(pass(&mut self.inner, request, verified))
+        let stopped_for = match self.check(&request) {
+            Ok(Entry::Pass(admitted)) => {
+                let after = After::due(&self.settings, &admitted, &request);
+                return ResponseFuture::inner(pass(&mut self.inner, request, admitted), after);
             }
-            Ok(Ruling::Wait(waiting, question)) => {
-                let clone = self.inner.clone();
-                ResponseFuture::waiting(WaitingRequest {
-                    waiting,
-                    question,
-                    settings: self.settings.clone(),
-                    service: mem::replace(&mut self.inner, clone),
-                    request,
-                })
-            }
+            Ok(Entry::Stop(stopped_for)) => stopped_for,
             Err(Rejection::Missing) if self.settings.optional => {
                 // What a layer outside of this one has found is not what this one lets through.
                 request.extensions_mut().remove::<Verified<C>>();
-                ResponseFuture::inner(self.inner.call(request))
+                return ResponseFuture::inner(self.inner.call(request), None);
             }
             Err(rejection) => {
-                ResponseFuture::refused(self.settings.refuse(&rejection, request.headers()))
+                return ResponseFuture::refused(
+                    self.settings.refuse(&rejection, request.headers()),
+                );
             }
-        }
+        };
+        let clone = self.inner.clone();
+        ResponseFuture::stopped(Stopped {
+            stopped_for,
+            settings: self.settings.clone(),
+            service: mem::replace(&mut self.inner, clone),
+            request,
+        })
     }
 }
 
@@ -99,14 +136,14 @@ where
 pub(super) fn pass<S, C, B>(
     service: &mut S,
     mut request: Request<B>,
-    verified: Verified<C>,
+    admitted: Admitted<C>,
 ) -> S::Future
 where
     S: Service<Request<B>>,
     C: Send + Sync + 'static,
 {
     telemetry::accepted();
-    request.extensions_mut().insert(verified);
+    request.extensions_mut().insert(admitted.into_inner());
     service.call(request)
 }
 

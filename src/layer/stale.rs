@@ -1,17 +1,18 @@
-//! What becomes of a request while the copy of the revocations is stale.
+//! What becomes of a request while the copy of the revocations is stale, or in doubt.
 
 use std::time::Duration;
 
 use super::{
     Answer, Confirmations,
     questions::{OverCapacity, Waiting},
+    renewal::Renewable,
 };
 use crate::{
     clock::Reading,
     cutoff::StoreTime,
     epochs::{Epochs, StoreClock},
     telemetry,
-    verify::{Authentic, Rejection, Verified},
+    verify::{Authentic, Rejection, Remembered, Verified},
 };
 
 /// What a layer does while the copy is stale. Before the first full load it refuses, whatever this
@@ -31,6 +32,8 @@ pub(super) enum Ruling<C> {
     Accept(Verified<C>),
     /// It waits for what the store says.
     Wait(Waiting, Question<C>),
+    /// Its token has expired, and may be renewed.
+    Revive(Box<Renewable>),
 }
 
 /// A token that the store is being asked about.
@@ -39,8 +42,41 @@ pub(super) struct Question<C> {
     epochs: Epochs,
     /// That of the copy.
     age: Duration,
+    /// Why it is asked.
+    why: Why,
     /// The newest cut-off that the copy knew before the question was sent.
     known: StoreTime,
+    /// What there is to renew, if it has expired.
+    renewable: Option<Box<Renewable>>,
+}
+
+/// What the store's word comes to.
+pub(super) enum Word<C> {
+    Accept(Verified<C>),
+    /// It is good, and the copy would be in doubt about it again and again: another stamp would spare
+    /// it that.
+    AcceptAndRestamp(Verified<C>),
+    /// The token has expired, and may be renewed.
+    Revive(Box<Renewable>),
+}
+
+/// Why the store is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The copy is too old to say anything.
+    Stale,
+    /// The copy is in buckets, and cannot tell who of one it is that was revoked.
+    Doubt,
+}
+
+impl Why {
+    /// Its name in metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Doubt => "doubt",
+        }
+    }
 }
 
 impl WhileStale {
@@ -51,11 +87,30 @@ impl WhileStale {
         age: Duration,
         epochs: &Epochs,
         now: Reading,
+        renewable: Option<Box<Renewable>>,
     ) -> Result<Ruling<C>, Rejection> {
         match self {
             Self::Refuse => Err(Rejection::Stale { age }),
-            Self::Confirm(confirmations) => ask(confirmations, token, age, epochs),
+            Self::Confirm(confirmations) => {
+                ask(confirmations, token, age, epochs, Why::Stale, renewable)
+            }
             Self::Trust { extra } => trust(*extra, token, age, epochs, now).map(Ruling::Accept),
+        }
+    }
+}
+
+/// Rules on a token about which the copy, of this `age`, is in doubt.
+pub(super) fn rule_in_doubt<C>(
+    confirmations: Option<&Confirmations>,
+    token: Authentic<C>,
+    age: Duration,
+    epochs: &Epochs,
+) -> Result<Ruling<C>, Rejection> {
+    match confirmations {
+        Some(confirmations) => ask(confirmations, token, age, epochs, Why::Doubt, None),
+        None => {
+            telemetry::nobody_to_ask();
+            Err(Rejection::Doubtful { age })
         }
     }
 }
@@ -65,15 +120,18 @@ fn ask<C>(
     token: Authentic<C>,
     age: Duration,
     epochs: &Epochs,
+    why: Why,
+    renewable: Option<Box<Renewable>>,
 ) -> Result<Ruling<C>, Rejection> {
     let known = epochs.newest();
     match confirmations.questions.join(token.scopes()) {
         Ok(waiting) => {
             let epochs = epochs.clone();
-            Ok(Ruling::Wait(waiting, Question { token, epochs, age, known }))
+            let question = Question { token, epochs, age, why, known, renewable };
+            Ok(Ruling::Wait(waiting, question))
         }
         Err(OverCapacity) => {
-            telemetry::confirmation("over_capacity");
+            telemetry::confirmation(why.as_str(), "over_capacity");
             Err(Rejection::OverCapacity { age })
         }
     }
@@ -94,33 +152,49 @@ fn trust<C>(
     }
     let StoreClock { latest, .. } = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
     // The latest that the store's clock may say: what is not known is taken for expired.
-    let verified =
-        token.by_memory(epochs, StoreClock { earliest: latest, latest }).map_err(|_| stale)?;
-    telemetry::trusted_while_stale();
-    Ok(verified)
+    match token.by_memory(epochs, StoreClock { earliest: latest, latest }) {
+        Ok(Remembered::Good(verified)) => {
+            telemetry::trusted_while_stale();
+            Ok(verified)
+        }
+        // Nobody is asked here: whoever trusts a stale copy has no store to ask.
+        Ok(Remembered::Doubtful(_)) | Err(_) => Err(stale),
+    }
 }
 
 impl<C> Question<C> {
     /// Rules by what the store has answered; `None` if it has not.
-    pub(super) fn rule(self, answer: Option<Answer>) -> Result<Verified<C>, Rejection> {
-        let Self { token, epochs, age, known } = self;
+    pub(super) fn rule(self, answer: Option<Answer>) -> Result<Word<C>, Rejection> {
+        let Self { token, epochs, age, why, known, renewable } = self;
         let unconfirmed = Rejection::Unconfirmed { age };
         let Some(Answer { cut_off, clock, newest }) = answer else {
-            telemetry::confirmation("failed");
+            telemetry::confirmation(why.as_str(), "failed");
             return Err(unconfirmed);
         };
-        let in_memory = token.revoked_in_memory(&epochs);
+        let in_memory = token.in_memory(&epochs);
         let verdict = token.by_store(cut_off, clock, epochs.lifetimes().leeway());
         // Where the copy knows of more than the store, that was restored from a backup, or has
-        // cleared something since. The sync will tell which; until then nobody knows.
-        if newest < known || verdict.is_ok() && in_memory.is_some() {
-            telemetry::confirmation("contradicted");
+        // cleared something since. The sync will tell which; until then nobody knows. (A doubt is
+        // no knowledge.)
+        if newest < known || verdict.is_ok() && in_memory.is_revoked() {
+            telemetry::confirmation(why.as_str(), "contradicted");
             return Err(unconfirmed);
         }
-        telemetry::confirmation(match &verdict {
+        let outcome = match &verdict {
             Ok(_) => "confirmed",
             Err(refused) => refused.reason(),
-        });
-        verdict
+        };
+        telemetry::confirmation(why.as_str(), outcome);
+        match (verdict, renewable) {
+            (Err(Rejection::Expired), Some(renewable)) => Ok(Word::Revive(renewable)),
+            (Err(refused), _) => Err(refused),
+            (Ok(verified), _) => {
+                verified.confirmed_up_to(newest, &epochs);
+                Ok(match why {
+                    Why::Stale => Word::Accept(verified),
+                    Why::Doubt => Word::AcceptAndRestamp(verified),
+                })
+            }
+        }
     }
 }

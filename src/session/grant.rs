@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Claims that the issuer writes itself.
-const RESERVED: [&str; 14] = [
+const RESERVED: [&str; 15] = [
     "iss",
     "sub",
     "aud",
@@ -22,6 +22,7 @@ const RESERVED: [&str; 14] = [
     "rvs",
     "oat",
     "auth_time",
+    "acr",
     "client_id",
     "groups",
     "scope",
@@ -33,6 +34,7 @@ pub struct Grant {
     pub(super) user: Id,
     pub(super) groups: Vec<Id>,
     pub(super) permissions: Option<String>,
+    pub(super) acr: Option<String>,
     pub(super) claims: Map<String, Value>,
     pub(super) device: Device,
 }
@@ -44,6 +46,7 @@ impl Grant {
             user,
             groups: Vec::new(),
             permissions: None,
+            acr: None,
             claims: Map::new(),
             device: Device::new(),
         }
@@ -67,6 +70,18 @@ impl Grant {
     #[must_use]
     pub fn permissions(mut self, permissions: impl Into<String>) -> Self {
         self.permissions = Some(permissions.into());
+        self
+    }
+
+    /// How the user proved who they are: the claim `acr`, which a route may
+    /// [require](crate::RevocationLayer::require_acr).
+    ///
+    /// It is about the login that began the session, as `auth_time` is, and nothing remembers it but
+    /// the service. Say at a refresh what was true at that login, or nothing: what the user *could*
+    /// have done would make each session a strong one.
+    #[must_use]
+    pub fn acr(mut self, acr: impl Into<String>) -> Self {
+        self.acr = Some(acr.into());
         self
     }
 

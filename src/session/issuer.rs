@@ -107,7 +107,8 @@ impl<S: EpochStore> Issuer<S> {
     ///
     /// Dropping the future may leave a session that nobody holds a token of.
     pub async fn login(&self, ticket: Ticket, grant: Grant) -> Result<TokenPair, Error> {
-        self.mint(ticket, MintFor::Login, Id::random(), grant).await
+        let (mint, minted, said) = self.minted(ticket, MintFor::Login, Id::random(), grant).await?;
+        self.shared.sign(mint, minted, said)
     }
 
     /// An access token without a session and without a refresh token: it lives until it expires or is
@@ -160,17 +161,6 @@ impl<S: EpochStore> Issuer<S> {
         &self.shared.store
     }
 
-    pub(super) async fn mint(
-        &self,
-        ticket: Ticket,
-        session: MintFor,
-        sid: Id,
-        grant: Grant,
-    ) -> Result<TokenPair, Error> {
-        let (mint, minted, said) = self.minted(ticket, session, sid, grant).await?;
-        self.shared.sign(mint, minted, said)
-    }
-
     /// What the store has allowed to be signed.
     pub(super) async fn minted(
         &self,
@@ -179,10 +169,10 @@ impl<S: EpochStore> Issuer<S> {
         sid: Id,
         grant: Grant,
     ) -> Result<(Mint, Minted, Said), Error> {
-        let Grant { user, groups, permissions, claims: own, device } = grant;
+        let Grant { user, groups, permissions, acr, claims: own, device } = grant;
         let lifetimes = self.shared.lifetimes;
         let mint = Mint { ticket, session, sid, user, groups, device, lifetimes };
-        let said = Said { permissions, own };
+        let said = Said { permissions, acr, own };
         self.shared.check(&mint, &said)?;
         let shared = self.shared.clone();
         // A task of its own: whoever is to hear of a theft does, though the client goes away.
@@ -275,7 +265,7 @@ impl<S> Shared<S> {
         Ok(AccessToken { token, id, session, stamp: minted.stamp, expires_in })
     }
 
-    fn sign(&self, mint: Mint, minted: Minted, said: Said) -> Result<TokenPair, Error> {
+    pub(super) fn sign(&self, mint: Mint, minted: Minted, said: Said) -> Result<TokenPair, Error> {
         let access = self.sign_access(&mint, &minted, &said)?;
         // The secret of the moment when this counter was first handed out: asked for again, the
         // successor is the same.
@@ -305,6 +295,7 @@ impl<S> Shared<S> {
             sid: mint.sid.as_str(),
             rvs: minted.stamp.as_micros(),
             auth_time: began,
+            acr: said.acr.as_deref(),
             oat: began,
             groups: mint.groups.iter().map(Id::as_str).collect(),
             scope: said.permissions.as_deref(),
@@ -316,6 +307,7 @@ impl<S> Shared<S> {
 /// What a grant says that is no affair of the store.
 pub(super) struct Said {
     permissions: Option<String>,
+    acr: Option<String>,
     own: Map<String, Value>,
 }
 
@@ -332,6 +324,8 @@ struct Claims<'a> {
     sid: &'a str,
     rvs: u64,
     auth_time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr: Option<&'a str>,
     oat: u64,
     groups: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -39,6 +39,7 @@ use crate::{
 pub struct KeyRing {
     shared: Arc<Shared>,
     publish_ahead: Duration,
+    renews_expired: bool,
 }
 
 struct Shared {
@@ -107,7 +108,8 @@ impl KeyRing {
         let rings = Each { access: Ring::new(keys.access), refresh: Ring::new(keys.refresh) };
         let (reading, learning) = (Mutex::default(), Learning::default());
         let shared = Shared { rings, files, clock, reading, learning };
-        Self { shared: Arc::new(shared), publish_ahead: Duration::from_secs(60) }
+        let publish_ahead = Duration::from_secs(60);
+        Self { shared: Arc::new(shared), publish_ahead, renews_expired: false }
     }
 
     /// How long a new key or secret is published before it signs: at least the interval at which
@@ -115,6 +117,17 @@ impl KeyRing {
     #[must_use]
     pub fn publish_ahead(mut self, publish_ahead: Duration) -> Self {
         self.publish_ahead = publish_ahead;
+        self
+    }
+
+    /// Publishes a key for as long as the tokens it has signed can be
+    /// [renewed](crate::layer::Renewal) after they have expired, the idle limit of a session, and not
+    /// only for as long as they live. The same in the whole fleet.
+    ///
+    /// Without it, a token that was signed before a rotation is refused once it has expired.
+    #[must_use]
+    pub fn renews_expired(mut self) -> Self {
+        self.renews_expired = true;
         self
     }
 
@@ -183,13 +196,15 @@ impl KeyRing {
         key.expect("a ring is made with a key, and no reload takes the last one away")
     }
 
-    /// The public halves of the keys whose tokens can be alive, and of those yet to sign.
+    /// The public halves of the keys whose tokens can be alive, or
+    /// [renewed](KeyRing::renews_expired), and of those yet to sign.
     ///
     /// # Errors
     ///
     /// A set that makes no sense, of secrets and public keys together for instance.
     pub fn key_set(&self, lifetimes: Lifetimes) -> Result<KeySet, ConfigError> {
-        let rotation = self.rotation(lifetimes.access() + lifetimes.leeway() * 2);
+        let life = if self.renews_expired { lifetimes.idle() } else { lifetimes.access() };
+        let rotation = self.rotation(life + lifetimes.leeway() * 2);
         KeySet::new(self.shared.rings.access.verifying(rotation, self.now()))
     }
 

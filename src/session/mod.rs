@@ -8,7 +8,8 @@
 //! A login begins a *session*, one on each device. Its refresh tokens say which session they are of
 //! and count: nothing in the database is secret, a forged one is refused without a query, and the
 //! answer to a refresh can be given again if it was lost. The access token says what the claims
-//! were at the last refresh.
+//! were at the last refresh. Where the layer [renews](crate::layer::Renewal) tokens on the way, the
+//! issuer does it.
 //!
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
@@ -21,6 +22,7 @@ mod key_ring;
 mod learning;
 mod refresh;
 mod refresh_token;
+mod renew;
 mod ring;
 mod rotation;
 mod tokens;
@@ -31,4 +33,5 @@ pub use issuer::Issuer;
 pub use key_ring::KeyRing;
 pub use refresh::Reuse;
 pub use refresh_token::RefreshToken;
+pub use renew::Renewing;
 pub use tokens::{AccessToken, TokenPair};

@@ -2,12 +2,16 @@
 
 use std::{fmt, future::Future};
 
-use super::{Grant, Issuer, TokenPair, refresh_token};
+use super::{
+    Grant, Issuer, TokenPair,
+    issuer::Said,
+    refresh_token::{self, Family},
+};
 use crate::{
     cutoff::{Demand, Receipt},
     error::{Error, ErrorKind},
     scope::Id,
-    store::{Device, EpochStore, MintFor, Ticket},
+    store::{Device, EpochStore, Mint, MintFor, Minted, Ticket},
 };
 
 /// How often a refresh starts over whose claims went stale under way.
@@ -84,11 +88,10 @@ impl<S: EpochStore> Issuer<S> {
             opened => opened?,
         };
         let session = MintFor::Refresh { counter: family.counter, grace: shared.refresh_grace };
-        let ticket = match &shared.epochs {
-            Some(epochs) => Ticket::new(epochs.newest()),
-            None => self.ticket().await?,
-        };
-        self.go_on(ticket, session, family.session, family.user, claims).await
+        let ticket = self.early_ticket().await?;
+        let Family { session: sid, user, .. } = family;
+        let (mint, minted, said) = self.go_on(ticket, session, sid, user, claims).await?;
+        shared.sign(mint, minted, said)
     }
 
     /// A pair of tokens for the session `sid` of `user`, whose current refresh token is handed
@@ -106,17 +109,27 @@ impl<S: EpochStore> Issuer<S> {
         F: Future<Output = Result<Grant, Error>>,
     {
         let ticket = self.ticket().await?;
-        self.go_on(ticket, MintFor::Reissue, sid, user, claims).await
+        let (mint, minted, said) = self.go_on(ticket, MintFor::Reissue, sid, user, claims).await?;
+        self.shared.sign(mint, minted, said)
     }
 
-    async fn go_on<C, F>(
+    /// A ticket from memory, if this process has one: an old one costs a retry, no more.
+    pub(super) async fn early_ticket(&self) -> Result<Ticket, Error> {
+        match &self.shared.epochs {
+            Some(epochs) => Ok(Ticket::new(epochs.newest())),
+            None => self.ticket().await,
+        }
+    }
+
+    /// What the store allows for a session that goes on, with the claims as they are now.
+    pub(super) async fn go_on<C, F>(
         &self,
         mut ticket: Ticket,
         session: MintFor,
         sid: Id,
         user: Id,
         claims: C,
-    ) -> Result<TokenPair, Error>
+    ) -> Result<(Mint, Minted, Said), Error>
     where
         C: Fn(Id) -> F,
         F: Future<Output = Result<Grant, Error>>,
@@ -126,7 +139,7 @@ impl<S: EpochStore> Issuer<S> {
             if grant.user != user {
                 return Err(Error::new(ErrorKind::Claims, "they are another user's"));
             }
-            let minted = self.mint(ticket, session.clone(), sid.clone(), grant).await;
+            let minted = self.minted(ticket, session.clone(), sid.clone(), grant).await;
             match minted.as_ref().map_err(Error::kind) {
                 Err(ErrorKind::RevokedMeanwhile(_)) => ticket = self.ticket().await?,
                 _ => return minted,

@@ -3,8 +3,9 @@
 #[cfg(feature = "_sql")]
 use super::sql::failed;
 use super::{
-    Audit, Changes, EpochStore, Judged, MemoryStore, MemoryTransaction, MemoryWatch, Mint, Minted,
-    RequestId, Requested, Revocation, Session, SessionFilter, StatementCounts, Ticket, Watch,
+    Audit, Changes, EpochStore, Judged, Latest, MemoryStore, MemoryTransaction, MemoryWatch, Mint,
+    Minted, RequestId, Requested, Revocation, Session, SessionFilter, StatementCounts, Ticket,
+    Watch,
 };
 #[cfg(feature = "mysql")]
 use super::{MySqlStore, MySqlWatch};
@@ -216,6 +217,10 @@ impl Watch for AnyWatch {
 
     async fn poll(&mut self, cursor: StoreTime) -> Result<Changes, Error> {
         each!(self, watch => watch.poll(cursor).await)
+    }
+
+    async fn latest(&mut self, cursor: StoreTime, at_most: u32) -> Result<Latest, Error> {
+        each!(self, watch => watch.latest(cursor, at_most).await)
     }
 
     async fn hint(&mut self) -> Result<(), Error> {

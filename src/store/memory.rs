@@ -9,8 +9,9 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Audit, Changes, Entry, EpochStore, Judged, MAX_LISTED, Mint, MintFor, Minted, RequestId,
-    Requested, Revocation, Session, SessionFilter, Source, StatementCounts, StoreId, Ticket, Watch,
+    Audit, Changes, Entry, EpochStore, Judged, Latest, MAX_LISTED, Mint, MintFor, Minted,
+    RequestId, Requested, Revocation, Session, SessionFilter, Source, StatementCounts, StoreId,
+    Ticket, Watch,
     order::{HeldAgainst, SessionRow, Verdict, next_cut_off, verdict},
 };
 use crate::{
@@ -193,6 +194,25 @@ impl State {
         }
     }
 
+    /// The entries that are wanted, with the head.
+    fn changes(&self, clock: &Clock, wanted: impl Fn(&Row) -> bool) -> Changes {
+        let told = self.entries.iter().filter(|(_, row)| wanted(row));
+        Changes {
+            store: StoreId(self.id.clone()),
+            head: self.newest,
+            clock: clock.now().wall,
+            floor: self.floor,
+            source: Source::Primary,
+            entries: told
+                .map(|(scope, row)| Entry {
+                    scope: scope.clone(),
+                    cut_off: row.cut_off,
+                    cleared_at: row.cleared_at,
+                })
+                .collect(),
+        }
+    }
+
     fn seal_pending(&mut self, clock: &Clock) -> Result<(), Error> {
         for (id, revocation) in std::mem::take(&mut self.pending) {
             let cut_off = self.seal(&revocation, clock)?;
@@ -371,6 +391,19 @@ impl Watch for MemoryWatch {
         self.changes(|row| row.changed_at > cursor)
     }
 
+    async fn latest(&mut self, cursor: StoreTime, at_most: u32) -> Result<Latest, Error> {
+        let mut untold = StoreTime::ZERO;
+        let changes = self.store.transaction(|state, clock| {
+            let mut times: Vec<StoreTime> =
+                state.entries.values().map(|row| row.changed_at).collect();
+            times.retain(|changed_at| *changed_at > cursor);
+            times.sort_unstable_by(|one, other| other.cmp(one));
+            untold = times.get(at_most as usize).copied().unwrap_or_default();
+            Ok(state.changes(clock, |row| row.changed_at > untold.max(cursor)))
+        })?;
+        Ok(Latest { changes, untold })
+    }
+
     async fn hint(&mut self) -> Result<(), Error> {
         self.changed.changed().await.map_err(|gone| Error::new(ErrorKind::TaskEnded, gone))
     }
@@ -378,22 +411,6 @@ impl Watch for MemoryWatch {
 
 impl MemoryWatch {
     fn changes(&mut self, wanted: impl Fn(&Row) -> bool) -> Result<Changes, Error> {
-        self.store.transaction(|state, clock| {
-            let told = state.entries.iter().filter(|(_, row)| wanted(row));
-            Ok(Changes {
-                store: StoreId(state.id.clone()),
-                head: state.newest,
-                clock: clock.now().wall,
-                floor: state.floor,
-                source: Source::Primary,
-                entries: told
-                    .map(|(scope, row)| Entry {
-                        scope: scope.clone(),
-                        cut_off: row.cut_off,
-                        cleared_at: row.cleared_at,
-                    })
-                    .collect(),
-            })
-        })
+        self.store.transaction(|state, clock| Ok(state.changes(clock, wanted)))
     }
 }

@@ -65,4 +65,4 @@ pub use session::{Device, MAX_DEVICE_TEXT, Session, SessionFilter};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteStore, SqliteWatch};
 pub use statements::StatementCounts;
-pub use traits::{Changes, EpochStore, Judged, MAX_LISTED, Source, StoreId, Watch};
+pub use traits::{Changes, EpochStore, Judged, Latest, MAX_LISTED, Source, StoreId, Watch};

@@ -108,6 +108,35 @@ pub(super) fn requested(
     Ok(scope.map(|scope| Revocation { spared, ..Revocation::new(scope, demand) }))
 }
 
+// ---- the latest changes ----
+
+/// Of every change there is, that at zero is the first.
+pub(super) fn cursor_i64(cursor: StoreTime) -> i64 {
+    if cursor == StoreTime::ZERO { -1 } else { time_i64(cursor) }
+}
+
+/// One row more than is to be told: it says what is not.
+pub(super) fn limit(at_most: u32) -> i64 {
+    i64::from(at_most) + 1
+}
+
+/// Takes off the row that is one too many, the one that changed first. Returns when that was.
+pub(super) fn cut<R>(
+    rows: &mut Vec<R>,
+    at_most: u32,
+    changed_at: impl Fn(&R) -> Result<i64, Error>,
+) -> Result<StoreTime, Error> {
+    if rows.len() <= at_most as usize {
+        return Ok(StoreTime::ZERO);
+    }
+    let times = rows.iter().map(changed_at).collect::<Result<Vec<i64>, Error>>()?;
+    let Some((first, untold)) = times.iter().enumerate().min_by_key(|(_, time)| **time) else {
+        return Ok(StoreTime::ZERO);
+    };
+    rows.swap_remove(first);
+    store_time(*untold)
+}
+
 pub(super) fn id(text: &str) -> Result<Id, Error> {
     Id::new(text).map_err(corrupt)
 }

@@ -133,6 +133,20 @@ pub trait Watch: Send + 'static {
     /// requests are sealed.
     fn poll(&mut self, cursor: StoreTime) -> impl Future<Output = Result<Changes, Error>> + Send;
 
+    /// The `at_most` changes above `cursor` that were made last, in one snapshot, once pending
+    /// requests are sealed: for a copy that has no room for all of them. Above
+    /// [`StoreTime::ZERO`] means every change there is; `at_most` is not zero.
+    ///
+    /// Unless a store does better, it is all that a [`poll`](Watch::poll) tells.
+    fn latest(
+        &mut self,
+        cursor: StoreTime,
+        at_most: u32,
+    ) -> impl Future<Output = Result<Latest, Error>> + Send {
+        let _ = at_most;
+        async move { Ok(Latest { changes: self.poll(cursor).await?, untold: StoreTime::ZERO }) }
+    }
+
     /// Resolves when something may have changed since the last answer: the push. A hint only; it
     /// may be early or never come.
     ///
@@ -174,6 +188,15 @@ pub struct Changes {
     pub source: Source,
     /// The entries.
     pub entries: Vec<Entry>,
+}
+
+/// An answer that may leave out old changes.
+#[derive(Clone, Debug)]
+pub struct Latest {
+    /// What is told.
+    pub changes: Changes,
+    /// No cut-off that is left out lies above it. [`StoreTime::ZERO`] if none is.
+    pub untold: StoreTime,
 }
 
 /// Who answered.

@@ -4,7 +4,7 @@ use crate::{
     clock::Reading,
     cutoff::StoreTime,
     epochs::{Epochs, Synced},
-    store::{Changes, Source, StoreId},
+    store::{Changes, Latest, Source, StoreId},
 };
 
 /// Up to where the copy has followed which database.
@@ -29,8 +29,16 @@ impl Cursor {
         self.head
     }
 
+    /// Whether it is another database that has answered.
+    pub(super) fn is_of_another(&self, changes: &Changes) -> bool {
+        self.store != changes.store
+    }
+
     /// Applies a full load. `asked_at` was read before it was sent.
-    pub(super) fn load(epochs: &Epochs, changes: Changes, asked_at: Reading) -> Self {
+    pub(super) fn load(epochs: &Epochs, latest: Latest, asked_at: Reading) -> Self {
+        let Latest { changes, untold } = latest;
+        // Before it is told what of that is otherwise by now.
+        epochs.doubt(untold);
         // All clears before all raises: a cut-off that shares a fingerprint with a cleared one
         // must not go with it.
         for entry in changes.entries.iter().filter(|entry| entry.cleared_at > StoreTime::ZERO) {
@@ -42,8 +50,10 @@ impl Cursor {
     }
 
     /// Applies a poll. `asked_at` was read before it was sent.
-    pub(super) fn poll(&mut self, epochs: &Epochs, changes: Changes, asked_at: Reading) -> Next {
-        let other = changes.store != self.store || changes.head < self.head;
+    pub(super) fn poll(&mut self, epochs: &Epochs, latest: Latest, asked_at: Reading) -> Next {
+        let Latest { changes, untold } = latest;
+        let other = self.is_of_another(&changes) || changes.head < self.head;
+        epochs.doubt(untold);
         let cleared = changes.entries.iter().any(|entry| entry.cleared_at > self.head);
         raise(epochs, &changes);
         if other || cleared {

@@ -12,9 +12,10 @@ use super::{
     backoff::{Backoff, jittered},
 };
 use crate::{
+    cutoff::StoreTime,
     epochs::Epochs,
     error::{ConfigError, Error, ErrorKind},
-    store::{EpochStore, Source, Watch},
+    store::{Changes, EpochStore, Latest, Source, Watch},
     telemetry,
 };
 
@@ -124,18 +125,24 @@ impl<S: EpochStore> Follower<S> {
 
     async fn follow(self) -> Infallible {
         let mut backoff = Backoff::new();
+        let mut cursor = None;
         loop {
-            let Err(error) = self.follow_one(&mut backoff).await;
+            let Err(error) = self.follow_one(&mut cursor, &mut backoff).await;
             telemetry::sync_failed(&error);
             sleep(backoff.pause()).await;
         }
     }
 
-    /// Follows over one connection, until that fails.
-    async fn follow_one(&self, backoff: &mut Backoff) -> Result<Infallible, Error> {
+    /// Follows over one connection, until that fails. `followed` is where the one before has ended.
+    async fn follow_one(
+        &self,
+        followed: &mut Option<Cursor>,
+        backoff: &mut Backoff,
+    ) -> Result<Infallible, Error> {
         let mut watch = self.in_time(self.store.watch()).await?;
-        let mut cursor = self.load(&mut watch).await?;
-        let _ = self.poll(&mut watch, &mut cursor).await?;
+        let cursor = self.load(&mut watch, followed.as_ref()).await?;
+        let cursor = followed.insert(cursor);
+        let _ = self.poll(&mut watch, cursor).await?;
         backoff.reset();
         let mut reload_at = self.next_reload();
         loop {
@@ -145,10 +152,10 @@ impl<S: EpochStore> Follower<S> {
                 () = sleep(pause) => {}
             }
             let due = Instant::now() >= reload_at;
-            if due || self.poll(&mut watch, &mut cursor).await? == Next::Reload {
-                cursor = self.load(&mut watch).await?;
+            if due || self.poll(&mut watch, cursor).await? == Next::Reload {
+                *cursor = self.load(&mut watch, Some(&*cursor)).await?;
                 // If this asks for another load, the next poll does so too, after a pause.
-                let _ = self.poll(&mut watch, &mut cursor).await?;
+                let _ = self.poll(&mut watch, cursor).await?;
                 reload_at = self.next_reload();
             }
         }
@@ -157,33 +164,54 @@ impl<S: EpochStore> Follower<S> {
     async fn poll(&self, watch: &mut S::Watch, cursor: &mut Cursor) -> Result<Next, Error> {
         // Before the poll is sent: what commits while it is under way may be missing from it.
         let asked_at = self.epochs.clock().now();
-        let changes = self.in_time(watch.poll(cursor.head())).await?;
-        let next = cursor.poll(&self.epochs, changes, asked_at);
+        let latest = self.in_time(self.changes(watch, cursor.head())).await?;
+        let next = cursor.poll(&self.epochs, latest, asked_at);
         telemetry::synced(self.epochs.len(), self.epochs.newest());
         Ok(next)
     }
 
     /// Loads everything. It may take longer than a poll: a load that ends too late to be fresh
     /// is followed by a poll, which is.
-    async fn load(&self, watch: &mut S::Watch) -> Result<Cursor, Error> {
+    async fn load(&self, watch: &mut S::Watch, followed: Option<&Cursor>) -> Result<Cursor, Error> {
         let limit = self.query_timeout.max(self.epochs.max_staleness());
         let mut asked_at = self.epochs.clock().now();
-        let mut changes = within(limit, watch.load()).await?;
-        let known = self.epochs.newest();
-        if changes.source == Source::Primary && changes.head < known {
+        let mut latest = within(limit, self.everything(watch)).await?;
+        let (head, known) = (latest.changes.head, self.epochs.newest());
+        if latest.changes.source == Source::Primary && head < known {
             // Restored from a backup. Our cut-offs stay; the store must mint above them, or
             // whoever logs in now would be refused by what it has forgotten.
-            telemetry::store_went_back(changes.head, known);
+            telemetry::store_went_back(head, known);
+            self.epochs.forgotten_above(head);
             self.in_time(self.store.advance(known)).await?;
             asked_at = self.epochs.clock().now();
-            changes = within(limit, watch.load()).await?;
-            if changes.head < known {
+            latest = within(limit, self.everything(watch)).await?;
+            if latest.changes.head < known {
                 return Err(Error::new(ErrorKind::Corrupt, "the store does not advance"));
             }
+        } else if followed.is_some_and(|cursor| cursor.is_of_another(&latest.changes)) {
+            // Another one, or restored and advanced by another instance: nobody knows from where.
+            self.epochs.forgotten_above(StoreTime::ZERO);
         }
-        let cursor = Cursor::load(&self.epochs, changes, asked_at);
+        let cursor = Cursor::load(&self.epochs, latest, asked_at);
         telemetry::synced(self.epochs.len(), self.epochs.newest());
         Ok(cursor)
+    }
+
+    /// All that the copy has room for.
+    async fn everything(&self, watch: &mut S::Watch) -> Result<Latest, Error> {
+        match self.epochs.buckets() {
+            Some(buckets) => watch.latest(StoreTime::ZERO, buckets).await,
+            None => watch.load().await.map(all_told),
+        }
+    }
+
+    /// What has changed above `cursor`, as far as the copy has room for it. (With more revocations
+    /// than there are buckets, nearly every bucket has one, and to doubt what is older costs little.)
+    async fn changes(&self, watch: &mut S::Watch, cursor: StoreTime) -> Result<Latest, Error> {
+        match self.epochs.buckets() {
+            Some(buckets) => watch.latest(cursor, buckets).await,
+            None => watch.poll(cursor).await.map(all_told),
+        }
     }
 
     async fn purge(self) -> Infallible {
@@ -204,6 +232,10 @@ impl<S: EpochStore> Follower<S> {
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         within(self.query_timeout, answer).await
     }
+}
+
+fn all_told(changes: Changes) -> Latest {
+    Latest { changes, untold: StoreTime::ZERO }
 }
 
 async fn within<T>(

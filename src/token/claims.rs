@@ -62,6 +62,7 @@ impl<'a> Payload<'a> {
             stamp: self
                 .read("rvs", |value| value.whole_number().filter(|&stamp| stamp <= MAX_STAMP))?,
             auth_time: self.time("auth_time")?,
+            acr: self.owned("acr")?,
             logged_in_at: self.time("oat")?,
             client_id: self.owned("client_id")?,
             scope: self.owned("scope")?,
@@ -124,6 +125,7 @@ pub(crate) struct Claims {
     /// `rvs`: the issue stamp, in whole microseconds of store time.
     pub(crate) stamp: Option<u64>,
     pub(crate) auth_time: Option<u64>,
+    pub(crate) acr: Option<String>,
     /// `oat`: when the session was logged in, kept over renewals.
     pub(crate) logged_in_at: Option<u64>,
     pub(crate) client_id: Option<String>,

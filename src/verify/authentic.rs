@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Rejection, Verified, judge};
 use crate::{
     cutoff::{CutOff, Revoked},
-    epochs::{Epochs, StoreClock},
+    epochs::{Epochs, StoreClock, Verdict},
     scope::Scope,
 };
 
@@ -28,9 +28,20 @@ impl<C> Authentic<C> {
         self.verified.scopes()
     }
 
-    /// Whether the copy in memory holds a cut-off against it.
-    pub(crate) fn revoked_in_memory(&self, epochs: &Epochs) -> Option<Revoked> {
-        epochs.revoked_in(self.verified.scope_refs(), self.verified.stamp())
+    /// Its claims, believed as far as the signature goes, for whoever asks the store about its
+    /// session. No proof: it must not leave the crate.
+    pub(crate) fn unjudged(&self) -> &Verified<C> {
+        &self.verified
+    }
+
+    /// Whether its time is over, by any clock that the store may have.
+    pub(super) fn is_expired(&self, clock: StoreClock, leeway: Duration) -> bool {
+        judge::is_expired(self.verified.registered(), clock, leeway)
+    }
+
+    /// What the copy in memory says about it.
+    pub(crate) fn in_memory(&self, epochs: &Epochs) -> Verdict {
+        epochs.verdict_in(self.verified.scope_refs(), self.verified.stamp())
     }
 
     /// Judges it by the copy in memory, whose freshness was read before. `clock` is the store's,
@@ -39,11 +50,12 @@ impl<C> Authentic<C> {
         self,
         epochs: &Epochs,
         clock: StoreClock,
-    ) -> Result<Verified<C>, Rejection> {
+    ) -> Result<Remembered<C>, Rejection> {
         judge::times(self.verified.registered(), clock, epochs.lifetimes().leeway())?;
-        match self.revoked_in_memory(epochs) {
-            Some(revoked) => Err(Rejection::Revoked(revoked)),
-            None => Ok(self.verified),
+        match self.in_memory(epochs) {
+            Verdict::Good => Ok(Remembered::Good(self.verified)),
+            Verdict::Doubtful => Ok(Remembered::Doubtful(self)),
+            Verdict::Revoked(revoked) => Err(Rejection::Revoked(revoked)),
         }
     }
 
@@ -67,10 +79,22 @@ impl<C> Authentic<C> {
     }
 }
 
+/// What the copy in memory has to say about a token that it does not refuse.
+pub(crate) enum Remembered<C> {
+    /// It is good.
+    Good(Verified<C>),
+    /// Only the store knows.
+    Doubtful(Authentic<C>),
+}
+
 /// What can be said about a token.
 pub(crate) enum Checked<C> {
     /// It is good.
     Good(Verified<C>),
+    /// It was once: `exp` has passed. Whether it was revoked is open.
+    Expired(Authentic<C>),
+    /// Only the store knows. The copy is of this age.
+    Doubtful(Authentic<C>, Duration),
     /// Nothing: the copy, of this age, is too old to judge it.
     Open(Authentic<C>, Duration),
 }

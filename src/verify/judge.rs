@@ -113,11 +113,11 @@ fn lifetime(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
 
 /// Whether the token is valid now. It is refused where it is not by any clock the store may have.
 pub(super) fn times(claims: &Claims, clock: StoreClock, leeway: Duration) -> Result<(), Rejection> {
-    // Saturating throughout, although a year of four digits cannot overflow: the bound stands in
-    // another file.
-    if clock.earliest >= Duration::from_secs(claims.expires_at).saturating_add(leeway) {
+    if is_expired(claims, clock, leeway) {
         return Err(Rejection::Expired);
     }
+    // Saturating throughout, although a year of four digits cannot overflow: the bound stands in
+    // another file.
     let latest = clock.latest.saturating_add(leeway);
     if claims.not_before.is_some_and(|time| Duration::from_secs(time) > latest) {
         return Err(Rejection::NotYetValid);
@@ -126,6 +126,11 @@ pub(super) fn times(claims: &Claims, clock: StoreClock, leeway: Duration) -> Res
         return Err(Rejection::IssuedInFuture);
     }
     Ok(())
+}
+
+/// Whether `exp` has passed, and the leeway with it.
+pub(super) fn is_expired(claims: &Claims, clock: StoreClock, leeway: Duration) -> bool {
+    clock.earliest >= Duration::from_secs(claims.expires_at).saturating_add(leeway)
 }
 
 /// A media type without `application/`, which may be left out

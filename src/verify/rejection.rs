@@ -76,14 +76,48 @@ pub enum Rejection {
     /// A cut-off covers the token.
     #[error("the token was revoked")]
     Revoked(Revoked),
+    /// The token has expired, and the session that it belongs to is over: it was not renewed.
+    #[error("the token has expired, and its session is over")]
+    SessionEnded,
+    /// The token has expired, and it was not renewed because the service refuses the account.
+    #[error("the account is refused")]
+    AccountRefused,
+    /// The token has expired, and it could not be renewed: the store failed, was late, or is asked
+    /// to renew as many tokens as may be at once. It may be renewed yet.
+    #[error("the token has expired, and it could not be renewed")]
+    NotRenewed,
+    /// The token is good, and holds not all the
+    /// [permissions](crate::RevocationLayer::require_permission) that the route needs.
+    #[error("the token does not hold the permissions that this needs")]
+    InsufficientScope,
+    /// The token is good, and not in a [group](crate::RevocationLayer::require_group) that the
+    /// route needs.
+    #[error("this is for other groups than the token's")]
+    NotInGroup,
+    /// The token is good, and its user proved who they are
+    /// [too long ago](crate::RevocationLayer::max_auth_age), or nobody knows when.
+    #[error("the user has to log in again: the last login is too long ago for this")]
+    AuthenticationTooOld,
+    /// The token is good, and its user did not prove who they are in a
+    /// [way](crate::RevocationLayer::require_acr) that is strong enough.
+    #[error("the user has to log in again: this needs another kind of login")]
+    AuthenticationContext,
     /// The copy of the revocations is older than its bound: nothing can be said about the token.
     #[error("the copy of the revocations is {age:?} old")]
     Stale {
         /// How long ago the copy was known to equal the store.
         age: Duration,
     },
-    /// The copy is stale, and the store was asked about the token in vain: it failed, was late, or
-    /// knew of less than the copy.
+    /// The copy is [in buckets](crate::epochs::EpochsBuilder::buckets) and cannot tell whether the
+    /// token was revoked, and no store is there to be asked: see
+    /// [`confirm_doubtful`](crate::layer::RevocationLayer::confirm_doubtful).
+    #[error("the copy of the revocations cannot tell whether the token was revoked")]
+    Doubtful {
+        /// How long ago the copy was known to equal the store.
+        age: Duration,
+    },
+    /// The copy is stale or in doubt, and the store was asked about the token in vain: it failed,
+    /// was late, or knew of less than the copy.
     #[error(
         "the copy of the revocations is {age:?} old, and the store has not confirmed the token"
     )]
@@ -91,7 +125,7 @@ pub enum Rejection {
         /// How long ago the copy was known to equal the store.
         age: Duration,
     },
-    /// The copy is stale, and the store is asked about as many tokens as may be at once.
+    /// The copy is stale or in doubt, and the store is asked about as many tokens as may be at once.
     #[error("the copy of the revocations is {age:?} old, and too many tokens are to be confirmed")]
     OverCapacity {
         /// How long ago the copy was known to equal the store.
@@ -125,14 +159,23 @@ impl Rejection {
             Self::IssuedInFuture => "issued_in_future",
             Self::LifetimeTooLong => "lifetime_too_long",
             Self::Revoked(_) => "revoked",
+            Self::SessionEnded => "session_ended",
+            Self::AccountRefused => "account_refused",
+            Self::NotRenewed => "not_renewed",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::NotInGroup => "not_in_group",
+            Self::AuthenticationTooOld => "authentication_too_old",
+            Self::AuthenticationContext => "authentication_context",
             Self::Stale { .. } => "stale",
+            Self::Doubtful { .. } => "doubtful",
             Self::Unconfirmed { .. } => "unconfirmed",
             Self::OverCapacity { .. } => "over_capacity",
             Self::NotLoaded => "not_loaded",
         }
     }
 
-    /// What the client has to do; `None` if it should ask again later with the same token.
+    /// What the client has to do; `None` if it should ask again later with the same token, or if
+    /// the token is not to blame: a permission that is missing comes with no new one.
     ///
     /// An expired token asks for a refresh. One that was never good asks for a login. A client
     /// that holds a refresh token tries it first in any case: only `invalid_grant` is final.
@@ -141,6 +184,7 @@ impl Rejection {
             Self::Revoked(revoked) => Some(revoked.demand),
             Self::Expired => Some(Demand::Refresh),
             Self::NotYetValid | Self::IssuedInFuture => Some(Demand::Refresh),
+            Self::InsufficientScope | Self::NotInGroup => None,
             _ if self.is_unavailable() => None,
             _ => Some(Demand::Login),
         }
@@ -150,7 +194,9 @@ impl Rejection {
     pub fn is_unavailable(&self) -> bool {
         matches!(
             self,
-            Self::Stale { .. }
+            Self::NotRenewed
+                | Self::Stale { .. }
+                | Self::Doubtful { .. }
                 | Self::Unconfirmed { .. }
                 | Self::OverCapacity { .. }
                 | Self::NotLoaded

@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 use serde::Deserialize;
 
 use crate::{
-    cutoff::Stamp,
+    cutoff::{Stamp, StoreTime},
+    epochs::Epochs,
     scope::{Scope, ScopeKind, ScopeRef},
     token::Claims,
 };
@@ -27,6 +28,7 @@ struct Inner<C> {
     /// The length of that prefix.
     prefix: usize,
     stamp: Stamp,
+    renewable: bool,
     claims: C,
 }
 
@@ -37,6 +39,7 @@ impl<C> Verified<C> {
         prefix: &str,
         mut registered: Claims,
         stamp: Stamp,
+        store_time: bool,
         claims: C,
     ) -> Self {
         if !prefix.is_empty() {
@@ -49,7 +52,9 @@ impl<C> Verified<C> {
             }
         }
         let prefix = prefix.len();
-        Self { inner: Arc::new(Inner { issuer, registered, prefix, stamp, claims }) }
+        // With a prefix its subject is not the one that its issuer knows.
+        let renewable = store_time && prefix == 0;
+        Self { inner: Arc::new(Inner { issuer, registered, prefix, stamp, renewable, claims }) }
     }
 
     /// Whom the token speaks for: `sub`, without the issuer's prefix.
@@ -114,6 +119,11 @@ impl<C> Verified<C> {
         self.inner.registered.auth_time
     }
 
+    /// How the user proved who it is: `acr`, the authentication context class.
+    pub fn acr(&self) -> Option<&str> {
+        self.inner.registered.acr.as_deref()
+    }
+
     /// When the session was logged in: `oat`, in whole seconds since 1970. Tokens of this crate
     /// keep it over renewals.
     pub fn logged_in_at(&self) -> Option<u64> {
@@ -132,13 +142,23 @@ impl<C> Verified<C> {
     }
 
     /// The same without allocation.
-    pub(crate) fn scope_refs(&self) -> impl Iterator<Item = ScopeRef<'_>> {
+    pub(crate) fn scope_refs(&self) -> impl Iterator<Item = ScopeRef<'_>> + Clone {
         let Claims { subject, session, token_id, groups, .. } = &self.inner.registered;
         std::iter::once((ScopeKind::User, subject))
             .chain(session.iter().map(|id| (ScopeKind::Session, id)))
             .chain(token_id.iter().map(|id| (ScopeKind::Token, id)))
             .chain(groups.iter().map(|id| (ScopeKind::Group, id)))
             .map(|(kind, subject)| ScopeRef { kind, subject })
+    }
+
+    /// Whether an [`Issuer`](crate::Issuer) of this crate can mint the next one for its session.
+    pub(crate) fn is_renewable(&self) -> bool {
+        self.inner.renewable
+    }
+
+    /// The store has found that nothing up to its `newest` covers it: `epochs` may remember that.
+    pub(crate) fn confirmed_up_to(&self, newest: StoreTime, epochs: &Epochs) {
+        epochs.confirmed(self.scope_refs(), self.stamp(), newest);
     }
 
     /// The claims that every token has, with the prefix.

@@ -5,7 +5,9 @@ use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
-use super::{Authentic, Checked, IssuerRules, Rejection, Verified, VerifierBuilder, judge};
+use super::{
+    Authentic, Checked, IssuerRules, Rejection, Remembered, Verified, VerifierBuilder, judge,
+};
 use crate::{
     clock::Reading,
     epochs::{Epochs, Freshness},
@@ -16,7 +18,8 @@ use crate::{
 /// Checks tokens. Cheap to clone; all clones share keys and epochs.
 ///
 /// A check awaits nothing and asks no database. The one lock it may take is that of a shard of the
-/// table of cut-offs, which nobody holds for longer than the table's own work on that shard.
+/// table of cut-offs, which nobody holds for longer than the table's own work on that shard; or, in
+/// doubt, that of a set of confirmed tokens.
 ///
 /// ```
 /// use tower_revocation::{
@@ -105,6 +108,8 @@ impl Verifier {
     ) -> Result<Verified<C>, Rejection> {
         match self.check(token, now, Duration::MAX)? {
             Checked::Good(verified) => Ok(verified),
+            Checked::Expired(_) => Err(Rejection::Expired),
+            Checked::Doubtful(_, age) => Err(Rejection::Doubtful { age }),
             Checked::Open(_, age) => Err(Rejection::Stale { age }),
         }
     }
@@ -124,15 +129,21 @@ impl Verifier {
         let token = self.authenticate(token)?;
         // Before the times, too: a copy that is stale for a machine that slept has a clock that
         // is as old, and a token minted meanwhile seems to come from the future.
-        match freshness {
-            Freshness::Fresh { age } if age <= within => {}
+        let age = match freshness {
+            Freshness::Fresh { age } if age <= within => age,
             Freshness::Fresh { age } | Freshness::Stale { age } => {
                 return Ok(Checked::Open(token, age));
             }
             Freshness::NotLoaded => return Err(Rejection::NotLoaded),
-        }
+        };
         let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
-        token.by_memory(epochs, clock).map(Checked::Good)
+        if token.is_expired(clock, epochs.lifetimes().leeway()) {
+            return Ok(Checked::Expired(token));
+        }
+        token.by_memory(epochs, clock).map(|remembered| match remembered {
+            Remembered::Good(verified) => Checked::Good(verified),
+            Remembered::Doubtful(token) => Checked::Doubtful(token, age),
+        })
     }
 
     /// What needs no revocations and no clock: form, signature, claims.
@@ -153,8 +164,9 @@ impl Verifier {
         let claims = payload.claims(&issuer.rules.groups_claim)?;
         let stamp = judge::claims(issuer, &claims)?;
         let own = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
-        let prefix = &issuer.rules.subject_prefix;
-        Ok(Authentic::new(Verified::new(issuer.name.clone(), prefix, claims, stamp, own)))
+        let IssuerRules { subject_prefix, store_time, .. } = &issuer.rules;
+        let name = issuer.name.clone();
+        Ok(Authentic::new(Verified::new(name, subject_prefix, claims, stamp, *store_time, own)))
     }
 
     /// The epochs it judges by.

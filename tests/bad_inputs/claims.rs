@@ -348,6 +348,7 @@ fn what_the_token_says_can_be_read() {
         .text("scope", "read  write")
         .text("client_id", "app")
         .set("auth_time", NOW - 60)
+        .text("acr", "mfa")
         .set("oat", NOW - 90)
         .set("aud", format!(r#"["{AUD}","b"]"#));
     let verified = check(&verifier(usual()), good(&payload)).unwrap();
@@ -359,6 +360,7 @@ fn what_the_token_says_can_be_read() {
     assert_eq!(verified.audience().collect::<Vec<_>>(), [AUD, "b"]);
     assert_eq!((verified.issued_at(), verified.expires_at()), (NOW - 10, NOW + 600));
     assert_eq!((verified.auth_time(), verified.logged_in_at()), (Some(NOW - 60), Some(NOW - 90)));
+    assert_eq!(verified.acr(), Some("mfa"));
     assert_eq!(verified.stamp().as_micros(), (NOW - 10) * 1_000_000);
     let debug = format!("{verified:?}");
     assert!(!debug.contains("alice") && !debug.contains("admins"), "{debug}");

@@ -77,7 +77,7 @@ proptest! {
     #[test]
     fn never_panics_on_any_value_of_any_claim(
         name in prop::sample::select(vec!["iss", "aud", "sub", "exp", "nbf", "iat", "jti", "sid",
-            "rvs", "auth_time", "oat", "client_id", "scope", "groups", "typ", "own"]),
+            "rvs", "auth_time", "acr", "oat", "client_id", "scope", "groups", "typ", "own"]),
         value in prop_oneof![
             any::<f64>().prop_map(|number| serde_json::json!(number).to_string()),
             any::<i128>().prop_map(|number| number.to_string()),

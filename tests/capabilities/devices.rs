@@ -12,8 +12,9 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use reqwest::Client;
+use reqwest::{Client, Response};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tower_revocation::{
     AnyStore, Id, Issuer, RevocationLayer, Verified,
     lifetimes::Lifetimes,
@@ -42,6 +43,15 @@ impl Devices {
     }
 
     pub(crate) async fn start_with(data: &Path, lifetimes: Lifetimes) -> Self {
+        Self::start_layered(data, lifetimes, |_, layer| layer).await
+    }
+
+    /// With more in front of its routes.
+    pub(crate) async fn start_layered(
+        data: &Path,
+        lifetimes: Lifetimes,
+        layered: impl FnOnce(&Instance, RevocationLayer) -> RevocationLayer,
+    ) -> Self {
         let reuses = Arc::new(Mutex::new(Vec::new()));
         let told = reuses.clone();
         let instance = Instance::start_with(data, lifetimes, |issuer| {
@@ -49,11 +59,12 @@ impl Devices {
         })
         .await;
         let claims = async |user: Id| Ok(grant(user.as_str(), &[]));
+        let layer = layered(&instance, RevocationLayer::new(instance.verifier.clone()));
         let endpoint = TokenEndpoint::new(instance.issuer.clone(), claims);
         let app = Router::new()
             .route("/me", get(async |caller: Verified| caller.subject().to_owned()))
             .route("/sessions", get(sessions))
-            .route_layer(RevocationLayer::new(instance.verifier.clone()))
+            .route_layer(layer)
             .route("/login/{user}", post(login))
             .route("/online/{seconds}", get(online))
             .route_service("/oauth/token", endpoint)
@@ -95,6 +106,16 @@ impl Devices {
         self.service.me(access_token).await.status()
     }
 
+    /// `/me`, once the sync has taken in the time as it is now, with these headers.
+    pub(crate) async fn ask(&self, access_token: &str, headers: &[(&str, &str)]) -> Response {
+        self.synced().await;
+        let mut request = self.client.get(self.service.url("/me")).bearer_auth(access_token);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+
     /// The ids of the caller's sessions.
     pub(crate) async fn sessions(&self, access_token: &str) -> Vec<String> {
         self.synced().await;
@@ -108,8 +129,22 @@ impl Devices {
         self.client.get(url).send().await.unwrap().json().await.unwrap()
     }
 
+    /// `/me`, as things are, in a task of its own.
+    pub(crate) fn ask_at_once(&self, access_token: &str) -> JoinHandle<Response> {
+        let request = self.client.get(self.service.url("/me")).bearer_auth(access_token);
+        tokio::spawn(async move { request.send().await.unwrap() })
+    }
+
+    pub(crate) async fn login_from(&self, user: &str, ip: &str, user_agent: &str) -> Pair {
+        let device = Device::new().with_ip(ip.parse().unwrap()).with_user_agent(user_agent);
+        let issuer = &self.instance.issuer;
+        let ticket = issuer.ticket().await.unwrap();
+        let pair = issuer.login(ticket, grant(user, &[]).device(device)).await.unwrap();
+        Pair::of(&serde_json::to_value(pair).unwrap())
+    }
+
     /// The hands move at once and by days, while a poll comes each second.
-    async fn synced(&self) {
+    pub(crate) async fn synced(&self) {
         let epochs = &self.instance.epochs;
         let fresh = async {
             while epochs.freshness(epochs.clock().now()).age() != Some(Duration::ZERO) {

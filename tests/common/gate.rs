@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower_revocation::{
     clock::{Clock, ManualClock},
     cutoff::StoreTime,
-    epochs::{Epochs, Synced},
+    epochs::{Epochs, EpochsBuilder, Synced},
     token::{Algorithm, KeySet, VerifyingKey},
     verify::{IssuerRules, Verifier},
 };
@@ -36,12 +36,20 @@ impl Gate {
     }
 
     pub(crate) fn not_loaded() -> Self {
+        Self::with(|settings| settings, |rules| rules)
+    }
+
+    /// With epochs of other settings and other rules for the tokens, not loaded.
+    pub(crate) fn with(
+        settings: impl FnOnce(EpochsBuilder) -> EpochsBuilder,
+        rules: impl FnOnce(IssuerRules) -> IssuerRules,
+    ) -> Self {
         let (clock, hand) = Clock::manual(Duration::from_secs(NOW));
-        let epochs = Epochs::builder().clock(clock).build().unwrap();
+        let epochs = settings(Epochs::builder().clock(clock)).build().unwrap();
         let key = VerifyingKey::hmac(Algorithm::HS256, SECRET).unwrap();
-        let rules = IssuerRules::new("https://issuer.test", KeySet::new([key]).unwrap());
-        let verifier =
-            Verifier::builder(epochs.clone()).issuer(rules.audience("api")).build().unwrap();
+        let issuer = IssuerRules::new("https://issuer.test", KeySet::new([key]).unwrap());
+        let rules = rules(issuer.audience("api"));
+        let verifier = Verifier::builder(epochs.clone()).issuer(rules).build().unwrap();
         Self { epochs, clock: hand, verifier }
     }
 
@@ -60,14 +68,28 @@ pub(crate) fn good_token() -> String {
 
 /// A good token of `subject`'s, issued so many seconds ago.
 pub(crate) fn token_of(subject: &str, seconds_ago: u64) -> String {
-    token(&json!({
+    token(&claims(subject, seconds_ago))
+}
+
+/// A good token of alice's that says this, too.
+#[allow(dead_code, reason = "most tokens say the same")]
+pub(crate) fn token_saying(more: &Value) -> String {
+    let mut claims = claims("alice", 10);
+    for (name, value) in more.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    token(&claims)
+}
+
+fn claims(subject: &str, seconds_ago: u64) -> Value {
+    json!({
         "iss": "https://issuer.test", "aud": "api", "sub": subject, "sid": "s1", "jti": "t1",
         "client_id": "web", "iat": NOW - seconds_ago, "exp": NOW + 300, "plan": "gold",
-    }))
+    })
 }
 
 /// A token with these claims and a signature that verifies.
-fn token(claims: &Value) -> String {
+pub(crate) fn token(claims: &Value) -> String {
     let header = json!({ "alg": "HS256", "typ": "at+jwt" });
     let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
     let message = format!("{}.{}", encode(&header), encode(claims));

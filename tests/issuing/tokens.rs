@@ -60,6 +60,7 @@ async fn claims_of_the_service_reach_it_typed() {
     let ticket = instance.issuer.ticket().await.unwrap();
     let grant = grant("alice", &[])
         .permissions("read write")
+        .acr("mfa")
         .claim("plan", "gold")
         .unwrap()
         .claim("seats", 7)
@@ -69,13 +70,14 @@ async fn claims_of_the_service_reach_it_typed() {
     let verified: Verified<Own> = instance.verifier.verify(token.as_str().as_bytes()).unwrap();
     assert_eq!(*verified.claims(), Own { plan: "gold".to_owned(), seats: 7 });
     assert_eq!(verified.permissions().collect::<Vec<_>>(), ["read", "write"]);
+    assert_eq!(verified.acr(), Some("mfa"));
     assert_eq!(verified.stamp(), token.stamp());
     assert_eq!(verified.session(), Some(token.session().as_str()));
 }
 
 #[test]
 fn claims_that_the_issuer_writes_cannot_be_forged() {
-    for name in ["iss", "sub", "exp", "rvs", "sid", "jti", "groups", "scope", "oat"] {
+    for name in ["iss", "sub", "exp", "rvs", "sid", "jti", "groups", "scope", "oat", "acr"] {
         let grant = Grant::new(Id::new("alice").unwrap()).claim(name, 1);
         assert_eq!(grant.unwrap_err().kind(), ErrorKind::Claims, "{name}");
     }

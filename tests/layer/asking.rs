@@ -90,6 +90,23 @@ impl Stale {
         Self { gate, layer, asked }
     }
 
+    /// One that is not stale, but in doubt: its copy is in so many buckets.
+    pub(crate) fn in_doubt(buckets: u32) -> Self {
+        let gate = Gate::with(|settings| settings.buckets(buckets), |rules| rules);
+        gate.sync();
+        let (store, asked) = mpsc::unbounded_channel();
+        let layer = RevocationLayer::new(gate.verifier.clone())
+            .confirm_doubtful(Confirmations::new(Store(store)));
+        Self { gate, layer, asked }
+    }
+
+    /// Others, whose questions are the next ones here.
+    pub(crate) fn confirmations(&mut self) -> Confirmations {
+        let (store, asked) = mpsc::unbounded_channel();
+        self.asked = asked;
+        Confirmations::new(Store(store))
+    }
+
     /// A request with this token, on its way in a task of its own.
     pub(crate) fn ask(&self, token: &str) -> Client {
         ask(&protected(self.layer.clone()), token)

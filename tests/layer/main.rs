@@ -9,10 +9,13 @@ mod answers;
 mod asking;
 mod axum;
 mod bodies;
+mod buckets;
 mod confirming;
 mod freshness;
 mod grpc;
+mod policies;
 mod questions;
+mod renewing;
 mod service;
 
 use std::{

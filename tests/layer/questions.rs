@@ -274,11 +274,11 @@ fn each_confirmation_is_counted_by_its_outcome() {
     });
     let counted = recorder.handle().render();
     for line in [
-        "tower_revocation_confirmations_total{outcome=\"confirmed\"} 2\n",
-        "tower_revocation_confirmations_total{outcome=\"revoked\"} 2\n",
-        "tower_revocation_confirmations_total{outcome=\"over_capacity\"} 2\n",
-        "tower_revocation_confirmations_total{outcome=\"failed\"} 1\n",
-        "tower_revocation_confirmations_total{outcome=\"contradicted\"} 1\n",
+        "tower_revocation_confirmations_total{outcome=\"confirmed\",why=\"stale\"} 2\n",
+        "tower_revocation_confirmations_total{outcome=\"revoked\",why=\"stale\"} 2\n",
+        "tower_revocation_confirmations_total{outcome=\"over_capacity\",why=\"stale\"} 2\n",
+        "tower_revocation_confirmations_total{outcome=\"failed\",why=\"stale\"} 1\n",
+        "tower_revocation_confirmations_total{outcome=\"contradicted\",why=\"stale\"} 1\n",
         "tower_revocation_accepted_total 2\n",
         "tower_revocation_refused_total{reason=\"revoked\"} 2\n",
         "tower_revocation_refused_total{reason=\"over_capacity\"} 2\n",

@@ -35,6 +35,8 @@ contract! {
     others_but_me_revives_no_dead_caller,
     a_poll_tells_what_changed_above_the_cursor_and_no_more,
     a_load_tells_everything,
+    the_latest_changes_are_told_and_up_to_where_the_others_lie,
+    a_request_is_sealed_before_the_latest_changes_are_told,
     revoking_many_gives_each_its_own_cut_off,
     clearing_is_told_and_lets_sessions_live,
     purging_drops_what_has_outlived_all_it_covers,
@@ -283,6 +285,52 @@ async fn a_poll_tells_what_changed_above_the_cursor_and_no_more<H: Harness>() {
     let [bob] = &second.entries[..] else { panic!("one entry: {second:?}") };
     assert_eq!(bob.scope, user("bob"));
     assert_eq!(bob.cut_off, CutOff::at(receipt.revoked_before(), Demand::Refresh));
+}
+
+async fn the_latest_changes_are_told_and_up_to_where_the_others_lie<H: Harness>() {
+    let harness = H::new().await;
+    let mut watch = harness.store().watch().await.unwrap();
+    let nothing = watch.latest(StoreTime::ZERO, 1).await.unwrap();
+    assert_eq!((nothing.changes.entries.len(), nothing.untold), (0, StoreTime::ZERO));
+    let mut cut_offs = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let revocation = Revocation::new(user(name), Demand::Login);
+        cut_offs.push(harness.store().revoke(revocation).await.unwrap().revoked_before());
+    }
+    for (cursor, at_most, told, untold) in [
+        (StoreTime::ZERO, 4, &["a", "b", "c", "d"][..], StoreTime::ZERO),
+        (StoreTime::ZERO, 3, &["b", "c", "d"], cut_offs[0]),
+        (StoreTime::ZERO, 1, &["d"], cut_offs[2]),
+        (cut_offs[0], 3, &["b", "c", "d"], StoreTime::ZERO),
+        (cut_offs[0], 2, &["c", "d"], cut_offs[1]),
+        (cut_offs[3], 1, &[], StoreTime::ZERO),
+    ] {
+        let latest = watch.latest(cursor, at_most).await.unwrap();
+        let mut names: Vec<&str> =
+            latest.changes.entries.iter().map(|entry| entry.scope.subject()).collect();
+        names.sort_unstable();
+        assert_eq!((&names[..], latest.untold), (told, untold), "{cursor} {at_most}");
+        assert_eq!(latest.changes.head, cut_offs[3]);
+        assert_eq!(latest.changes.source, Source::Primary);
+        assert_eq!(latest.changes.store, nothing.changes.store);
+        for entry in &latest.changes.entries {
+            assert!(entry.cut_off.login_before > untold);
+        }
+    }
+    // Revoked anew, a scope is among the latest.
+    harness.store().revoke(Revocation::new(user("a"), Demand::Login)).await.unwrap();
+    let latest = watch.latest(StoreTime::ZERO, 1).await.unwrap();
+    assert_eq!(latest.changes.entries[0].scope, user("a"));
+    assert_eq!(latest.untold, cut_offs[3]);
+}
+
+async fn a_request_is_sealed_before_the_latest_changes_are_told<H: Harness>() {
+    let harness = H::new().await;
+    let mut watch = harness.store().watch().await.unwrap();
+    let _forgotten = harness.request(Revocation::new(user("alice"), Demand::Login), true).await;
+    let latest = watch.latest(StoreTime::ZERO, 9).await.unwrap();
+    let [alice] = &latest.changes.entries[..] else { panic!("one entry: {latest:?}") };
+    assert_eq!(alice.cut_off.login_before, latest.changes.head);
 }
 
 async fn a_load_tells_everything<H: Harness>() {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::{Executor, SqlitePool, query, query_scalar, sqlite::SqliteConnectOptions};
+use sqlx::{
+    Connection, Executor, SqliteConnection, SqlitePool, query, query_scalar,
+    sqlite::SqliteConnectOptions,
+};
 use tower_revocation::{
     Demand,
     clock::Clock,
@@ -51,6 +54,16 @@ async fn many_processes_may_start_on_an_empty_file_at_once() {
     while let Some(start) = starts.join_next().await {
         start.unwrap().unwrap();
     }
+}
+
+/// SQLite's lock is not handed on in turn: beside busy writers a start might wait in vain.
+#[tokio::test]
+async fn a_start_does_not_wait_for_writers() {
+    let harness = Sqlite::new().await;
+    let mut application = SqliteConnection::connect_with(&harness.options()).await.unwrap();
+    let writing = application.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    reopen(&harness).await.unwrap();
+    writing.rollback().await.unwrap();
 }
 
 #[tokio::test]

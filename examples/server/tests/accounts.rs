@@ -60,3 +60,27 @@ async fn of_changes_at_once_one_wins() {
     two.until("/me", &winner.access, StatusCode::OK).await;
     assert_eq!(one.log_in("alice", password, "").await.0, StatusCode::OK);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_needs_a_login_that_is_not_long_ago() {
+    let data = tempfile::tempdir().unwrap();
+    let config = Config { recent_login: Duration::from_secs(2), ..config(data.path()) };
+    let server = Server::start_with(&config).await;
+    let alice = server.alice("").await;
+    let (status, transfer) = server.get("/transfer", &alice.access).await;
+    assert_eq!((status, &transfer["sub"]), (StatusCode::OK, &json!("alice")));
+
+    server.until("/transfer", &alice.access, StatusCode::UNAUTHORIZED).await;
+    // A new token of the same login is no new login.
+    let refreshed = Tokens::from(server.refresh(&alice.refresh).await);
+    let answer = server.request(Method::GET, "/transfer", &refreshed.access).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    let challenge = header(&answer, "www-authenticate");
+    assert!(challenge.contains("error=\"insufficient_user_authentication\""), "{challenge}");
+    assert!(challenge.contains("max_age=\"2\""), "{challenge}");
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(problem["demand"], "login");
+    assert_eq!(server.me(&refreshed.access).await, StatusCode::OK);
+    let again = server.alice("").await;
+    assert_eq!(server.get("/transfer", &again.access).await.0, StatusCode::OK);
+}

@@ -39,7 +39,7 @@ async fn only_administrators_administer_and_nonsense_is_malformed() {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{path}");
         let challenge = "Bearer realm=\"demo\", error=\"insufficient_scope\"";
-        assert_eq!(header(&answer, "www-authenticate"), challenge);
+        assert!(header(&answer, "www-authenticate").starts_with(challenge));
         assert_eq!(header(&answer, "content-type"), "application/problem+json");
     }
     let refused = put_groups(&server, &alice, "alice", &json!(["admin"])).await;

@@ -5,6 +5,7 @@ mod admin;
 mod logins;
 mod probes;
 mod refreshes;
+mod renewals;
 mod sessions;
 
 use std::{
@@ -49,6 +50,7 @@ fn config(data: &Path) -> Config {
         max_ttl: Duration::from_secs(86_400),
         max_staleness: Duration::from_secs(10),
         poll: Duration::from_secs(1),
+        recent_login: Duration::from_secs(300),
     }
 }
 
@@ -60,10 +62,13 @@ impl Server {
     }
 
     async fn start_in(data: &Path) -> Self {
-        let config = config(data);
+        Self::start_with(&config(data)).await
+    }
+
+    async fn start_with(config: &Config) -> Self {
         let listener = TcpListener::bind(config.address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (app, background) = app(&config).await.unwrap();
+        let (app, background) = app(config).await.unwrap();
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, app).await });
         let client = Client::builder().user_agent("tests/1").build().unwrap();

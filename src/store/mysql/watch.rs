@@ -13,8 +13,8 @@ use crate::{
     cutoff::StoreTime,
     error::{Error, ErrorKind},
     store::{
-        Changes, Source, StoreId, Watch,
-        sql::{corrupt, duration, failed, time_i64},
+        Changes, Latest, Source, StoreId, Watch,
+        sql::{corrupt, cursor_i64, cut, duration, failed, limit, time_i64},
         statements::Path,
     },
 };
@@ -72,6 +72,15 @@ const POLL: &str = concat!(
      FROM revocation_clock LEFT JOIN revocations ON changed_at > ?"
 );
 
+/// The same, of so many entries: those changed last.
+const LATEST: &str = concat!(
+    "SELECT ",
+    head!(),
+    ", scope, subject, reissue_before, login_before, cleared_at, changed_at \
+     FROM revocation_clock LEFT JOIN (SELECT * FROM revocations \
+         WHERE changed_at > ? ORDER BY changed_at DESC LIMIT ?) AS latest ON true"
+);
+
 impl MySqlWatch {
     pub(super) async fn open(
         store: MySqlStore,
@@ -90,10 +99,27 @@ impl MySqlWatch {
     async fn changes(&mut self, cursor: StoreTime) -> Result<Head, Error> {
         self.store.count(Path::Sync);
         let polled = query(POLL).bind(time_i64(cursor)).fetch_all(&mut self.connection).await;
-        let rows = polled.map_err(failed)?;
+        self.told(&polled.map_err(failed)?)
+    }
+
+    /// The same, of at most so many entries: those changed last.
+    async fn changed_last(
+        &mut self,
+        cursor: i64,
+        at_most: u32,
+    ) -> Result<(Head, StoreTime), Error> {
+        self.store.count(Path::Sync);
+        let polled = query(LATEST).bind(cursor).bind(limit(at_most));
+        let mut rows = polled.fetch_all(&mut self.connection).await.map_err(failed)?;
+        let untold = cut(&mut rows, at_most, |row| get(row, HEAD_COLUMNS + 5))?;
+        Ok((self.told(&rows)?, untold))
+    }
+
+    /// The head and the entries of a poll.
+    fn told(&self, rows: &[MySqlRow]) -> Result<Head, Error> {
         let first = rows.first().ok_or_else(|| corrupt("the clock row is missing"))?;
         let mut head = self.head(first)?;
-        for row in &rows {
+        for row in rows {
             // The clock row alone: nothing has changed.
             if get::<Option<&[u8]>>(row, HEAD_COLUMNS)?.is_some() {
                 head.changes.entries.extend(entry(row, HEAD_COLUMNS, head.changes.head)?);
@@ -145,6 +171,16 @@ impl Watch for MySqlWatch {
             head = self.changes(cursor).await?;
         }
         Ok(head.changes)
+    }
+
+    async fn latest(&mut self, cursor: StoreTime, at_most: u32) -> Result<Latest, Error> {
+        let cursor = cursor_i64(cursor);
+        let (mut head, mut untold) = self.changed_last(cursor, at_most).await?;
+        if head.pending && head.changes.source == Source::Primary {
+            self.seal_pending().await?;
+            (head, untold) = self.changed_last(cursor, at_most).await?;
+        }
+        Ok(Latest { changes: head.changes, untold })
     }
 
     async fn hint(&mut self) -> Result<(), Error> {

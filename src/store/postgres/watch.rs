@@ -15,9 +15,9 @@ use crate::{
     cutoff::StoreTime,
     error::{Error, ErrorKind},
     store::{
-        Changes, Source, StoreId, Watch,
+        Changes, Latest, Source, StoreId, Watch,
         limits::{CONNECT_WAIT, in_time},
-        sql::{corrupt, duration, duration_i64, failed, time_i64},
+        sql::{corrupt, cursor_i64, cut, duration, duration_i64, failed, limit, time_i64},
         statements::Path,
     },
 };
@@ -33,6 +33,15 @@ macro_rules! head {
          (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, pg_is_in_recovery(), \
          (SELECT beat_at FROM revocation_heartbeat), \
          EXISTS (SELECT 1 FROM revocation_requests WHERE revoked_before IS NULL)"
+    };
+}
+
+/// The rest of a statement that tells so many entries.
+macro_rules! latest {
+    () => {
+        ", scope, subject, reissue_before, login_before, cleared_at, changed_at \
+         FROM revocation_clock LEFT JOIN (SELECT * FROM revocations \
+             WHERE changed_at > $1 ORDER BY changed_at DESC LIMIT $2) AS latest ON true"
     };
 }
 
@@ -89,11 +98,27 @@ impl PostgresWatch {
 
     /// The entries changed above `cursor`, with the head, in one statement: one snapshot.
     async fn changes(&mut self, cursor: i64) -> Result<Head, Error> {
-        self.store.count(Path::Sync);
-        let rows = self.rows(cursor).await?;
+        let rows = self.rows([POLL, BEATING_POLL], cursor, None).await?;
+        self.entries(&rows)
+    }
+
+    /// The same, of at most so many entries: those changed last.
+    async fn changed_last(
+        &mut self,
+        cursor: i64,
+        at_most: u32,
+    ) -> Result<(Head, StoreTime), Error> {
+        let limit = Some(limit(at_most));
+        let mut rows = self.rows([LATEST, BEATING_LATEST], cursor, limit).await?;
+        let untold = cut(&mut rows, at_most, |row| get(row, HEAD_COLUMNS + 5))?;
+        Ok((self.entries(&rows)?, untold))
+    }
+
+    /// The head and the entries of a poll.
+    fn entries(&self, rows: &[PgRow]) -> Result<Head, Error> {
         let first = rows.first().ok_or_else(|| corrupt("the clock row is missing"))?;
         let mut head = self.head(first)?;
-        for row in &rows {
+        for row in rows {
             // The clock row alone: nothing has changed.
             if get::<Option<&str>>(row, HEAD_COLUMNS)?.is_some() {
                 head.changes.entries.extend(entry(row, HEAD_COLUMNS, head.changes.head)?);
@@ -102,23 +127,31 @@ impl PostgresWatch {
         Ok(head)
     }
 
-    async fn rows(&mut self, cursor: i64) -> Result<Vec<PgRow>, Error> {
+    /// The rows of a poll, by the first statement or, if the heart beats, by the second. Their
+    /// parameters are `cursor`, the `limit` if there is one, and the interval of the heartbeat.
+    async fn rows(
+        &mut self,
+        [sql, beating]: [&'static str; 2],
+        cursor: i64,
+        limit: Option<i64>,
+    ) -> Result<Vec<PgRow>, Error> {
+        self.store.count(Path::Sync);
+        let heartbeat = self.store.options().heartbeat;
+        let sql = if heartbeat.is_some() { beating } else { sql };
+        let interval = heartbeat.map(duration_i64);
+        let parameters: Vec<i64> = [Some(cursor), limit, interval].into_iter().flatten().collect();
         let mut attempt = 1;
         loop {
-            let heartbeat = self.store.options().heartbeat;
-            let sql = if heartbeat.is_some() { BEATING_POLL } else { POLL };
-            let interval = heartbeat.map_or(0, duration_i64);
             let answer = if self.store.options().pooler {
                 // A simple query: what is parsed and what is run could meet different connections
                 // of the server. The parameters are numbers of ours.
-                let sql = sql.replace("$1", &cursor.to_string());
-                let sql = sql.replace("$2", &interval.to_string());
+                let numbered = parameters.iter().enumerate();
+                let sql = numbered.fold(sql.to_owned(), |sql, (index, parameter)| {
+                    sql.replace(&format!("${}", index + 1), &parameter.to_string())
+                });
                 raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await
             } else {
-                let mut query = query(sql).bind(cursor);
-                if heartbeat.is_some() {
-                    query = query.bind(interval);
-                }
+                let query = parameters.iter().fold(query(sql), |query, &value| query.bind(value));
                 query.fetch_all(&mut self.connection).await
             };
             match answer {
@@ -176,17 +209,32 @@ const POLL: &str = concat!(
      FROM revocation_clock LEFT JOIN revocations ON changed_at > $1"
 );
 
-/// The same, with a heartbeat if the last one is too old.
+/// The same, of so many entries: those changed last.
+const LATEST: &str = concat!("SELECT ", head!(), latest!());
+
+/// A heartbeat if the last one is older than a parameter.
+macro_rules! beat {
+    ($interval:literal) => {
+        concat!(
+            "WITH beat AS ( \
+                 UPDATE revocation_heartbeat \
+                 SET beat_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
+                 WHERE beat_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - ",
+            $interval,
+            ") SELECT "
+        )
+    };
+}
+
+/// Both, with a heartbeat.
 const BEATING_POLL: &str = concat!(
-    "WITH beat AS ( \
-         UPDATE revocation_heartbeat \
-         SET beat_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
-         WHERE beat_at <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - $2) \
-     SELECT ",
+    beat!("$2"),
     head!(),
     ", scope, subject, reissue_before, login_before, cleared_at \
      FROM revocation_clock LEFT JOIN revocations ON changed_at > $1"
 );
+
+const BEATING_LATEST: &str = concat!(beat!("$3"), head!(), latest!());
 
 impl Watch for PostgresWatch {
     async fn load(&mut self) -> Result<Changes, Error> {
@@ -209,6 +257,17 @@ impl Watch for PostgresWatch {
         }
         self.told(&head.changes);
         Ok(head.changes)
+    }
+
+    async fn latest(&mut self, cursor: StoreTime, at_most: u32) -> Result<Latest, Error> {
+        let cursor = cursor_i64(cursor);
+        let (mut head, mut untold) = self.changed_last(cursor, at_most).await?;
+        if head.pending && head.changes.source == Source::Primary {
+            self.seal_pending().await?;
+            (head, untold) = self.changed_last(cursor, at_most).await?;
+        }
+        self.told(&head.changes);
+        Ok(Latest { changes: head.changes, untold })
     }
 
     async fn hint(&mut self) -> Result<(), Error> {

@@ -69,13 +69,32 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
     let mut migrator = Migrator::with_migrations(migrations.into());
     migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
 
+    let schema_failed = |cause| Error::new(ErrorKind::Schema, cause);
+    if is_migrated(connection).await? {
+        // Only compared. No lock: a start must not wait for those who write without a pause.
+        return migrator.run_direct(None, connection, false).await.map_err(schema_failed);
+    }
     // The write lock from the start: of two processes that start at once, one waits.
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    migrator
-        .run_direct(None, &mut *transaction, false)
-        .await
-        .map_err(|cause| Error::new(ErrorKind::Schema, cause))?;
+    migrator.run_direct(None, &mut *transaction, false).await.map_err(schema_failed)?;
     transaction.commit().await.map_err(failed)
+}
+
+/// Whether every migration is on record, ours or another version's.
+async fn is_migrated(connection: &mut SqliteConnection) -> Result<bool, Error> {
+    let recorded: bool =
+        query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'revocation_migrations'")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed)?;
+    if !recorded {
+        return Ok(false);
+    }
+    let versions: Vec<i64> = query_scalar("SELECT version FROM revocation_migrations")
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    Ok(MIGRATIONS.iter().all(|(version, ..)| versions.contains(version)))
 }
 
 /// The migrations ran once; whether their tables are still there is another question.

@@ -14,8 +14,8 @@ use crate::{
     cutoff::StoreTime,
     error::{Error, ErrorKind},
     store::{
-        Changes, Source, Watch,
-        sql::{corrupt, failed, time_i64},
+        Changes, Latest, Source, Watch,
+        sql::{corrupt, cursor_i64, cut, failed, limit, time_i64},
         statements::Path,
     },
 };
@@ -86,16 +86,27 @@ impl SqliteWatch {
         .fetch_all(self.connection())
         .await
         .map_err(failed)?;
-        let first = rows.first().ok_or_else(|| corrupt("the clock row is missing"))?;
-        let mut changes = head(first, clock)?;
-        changes.entries.reserve(rows.len());
-        for row in &rows {
-            // The clock row alone: nothing has changed.
-            if row.try_get::<Option<&str>, _>(4).map_err(failed)?.is_some() {
-                changes.entries.extend(entry(row, 4, changes.head)?);
-            }
-        }
-        Ok(changes)
+        told(&rows, clock)
+    }
+
+    /// The same, of at most so many entries: those changed last.
+    async fn changed_last(&mut self, cursor: i64, at_most: u32) -> Result<Latest, Error> {
+        let clock = self.store.clock().now().wall;
+        self.count();
+        let mut rows = query(
+            "SELECT newest, db_uuid, purged_reissue_before, purged_login_before, \
+                    scope, subject, reissue_before, login_before, cleared_at, changed_at \
+             FROM revocation_clock LEFT JOIN \
+                 (SELECT * FROM revocations WHERE changed_at > ? ORDER BY changed_at DESC LIMIT ?) \
+             ON true",
+        )
+        .bind(cursor)
+        .bind(limit(at_most))
+        .fetch_all(self.connection())
+        .await
+        .map_err(failed)?;
+        let untold = cut(&mut rows, at_most, |row| row.try_get(9).map_err(failed))?;
+        Ok(Latest { changes: told(&rows, clock)?, untold })
     }
 
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
@@ -105,6 +116,20 @@ impl SqliteWatch {
     pub(super) fn count(&self) {
         self.store.count(Path::Sync);
     }
+}
+
+/// The head and the entries of a poll.
+fn told(rows: &[SqliteRow], clock: Duration) -> Result<Changes, Error> {
+    let first = rows.first().ok_or_else(|| corrupt("the clock row is missing"))?;
+    let mut changes = head(first, clock)?;
+    changes.entries.reserve(rows.len());
+    for row in rows {
+        // The clock row alone: nothing has changed.
+        if row.try_get::<Option<&str>, _>(4).map_err(failed)?.is_some() {
+            changes.entries.extend(entry(row, 4, changes.head)?);
+        }
+    }
+    Ok(changes)
 }
 
 /// The columns `newest, db_uuid, purged_reissue_before, purged_login_before`.
@@ -132,6 +157,13 @@ impl Watch for SqliteWatch {
         let changes = self.changes(time_i64(cursor)).await?;
         self.connected.file.check()?;
         Ok(changes)
+    }
+
+    async fn latest(&mut self, cursor: StoreTime, at_most: u32) -> Result<Latest, Error> {
+        self.seal_pending().await?;
+        let latest = self.changed_last(cursor_i64(cursor), at_most).await?;
+        self.connected.file.check()?;
+        Ok(latest)
     }
 
     async fn hint(&mut self) -> Result<(), Error> {

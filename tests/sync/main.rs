@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod buckets;
+
 use std::{
     convert::Infallible,
     sync::{
@@ -19,15 +21,15 @@ use tower_revocation::{
     Algorithm, Demand, Epochs, Grant, Issuer, KeyRing, RevocationLayer, Scope, Verifier,
     clock::{Clock, ManualClock},
     cutoff::{CutOff, Receipt, StoreTime},
-    epochs::Freshness,
+    epochs::{EpochsBuilder, Freshness},
     error::{ConfigError, Error, ErrorKind},
     layer::Confirm,
     lifetimes::Lifetimes,
     scope::Id,
     store::{
-        Audit, Changes, Device, EpochStore, Judged, MemoryStore, MemoryTransaction, MemoryWatch,
-        Mint, Minted, RequestId, Requested, Revocation, Session, SessionFilter, Source,
-        StatementCounts, StoreId, Ticket, Watch,
+        Audit, Changes, Device, EpochStore, Judged, Latest, MemoryStore, MemoryTransaction,
+        MemoryWatch, Mint, Minted, RequestId, Requested, Revocation, Session, SessionFilter,
+        Source, StatementCounts, StoreId, Ticket, Watch,
     },
     sync::Follower,
     token::SigningKey,
@@ -55,6 +57,7 @@ struct Faults {
     panics: AtomicBool,
     loads: AtomicUsize,
     polls: AtomicUsize,
+    latest: AtomicUsize,
 }
 
 struct FaultyWatch {
@@ -99,6 +102,15 @@ impl Watch for FaultyWatch {
                 answer.map(|changes| Changes { head: StoreTime::ZERO, entries: vec![], ..changes });
         }
         self.answer(answer).await
+    }
+
+    async fn latest(&mut self, cursor: StoreTime, at_most: u32) -> Result<Latest, Error> {
+        self.faults.latest.fetch_add(1, Ordering::Relaxed);
+        let Latest { mut changes, untold } = self.watch.latest(cursor, at_most).await?;
+        if self.faults.forgets.load(Ordering::Relaxed) {
+            changes = Changes { head: StoreTime::ZERO, entries: vec![], ..changes };
+        }
+        self.answer(Ok(changes)).await.map(|changes| Latest { changes, untold })
     }
 
     async fn hint(&mut self) -> Result<(), Error> {
@@ -179,9 +191,13 @@ struct Setup {
 }
 
 fn setup() -> Setup {
+    setup_with(|settings| settings)
+}
+
+fn setup_with(settings: impl FnOnce(EpochsBuilder) -> EpochsBuilder) -> Setup {
     let (clock, hand) = Clock::manual(START);
     let store = MemoryStore::with_clock(clock.clone());
-    let epochs = Epochs::builder().clock(clock).build().unwrap();
+    let epochs = settings(Epochs::builder().clock(clock)).build().unwrap();
     Setup { store: Faulty { store, faults: Arc::default() }, epochs, hand }
 }
 

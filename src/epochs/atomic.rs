@@ -1,0 +1,39 @@
+//! A cut-off that is read without a lock: the floor under all stamps, for one, which is what purged
+//! cut-offs leave behind.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::cutoff::{CutOff, StoreTime};
+
+/// The cut-off of something that there is one of.
+#[derive(Default)]
+pub(super) struct AtomicCutOff {
+    reissue_before: AtomicU64,
+    login_before: AtomicU64,
+}
+
+impl AtomicCutOff {
+    pub(super) fn raise(&self, cut_off: CutOff) {
+        // Release; pairs with the Acquire in `get`.
+        self.reissue_before.fetch_max(cut_off.reissue_before.as_micros(), Ordering::Release);
+        self.login_before.fetch_max(cut_off.login_before.as_micros(), Ordering::Release);
+    }
+
+    /// Drops each part up to `cleared_at`.
+    pub(super) fn clear(&self, cleared_at: StoreTime) {
+        for part in [&self.reissue_before, &self.login_before] {
+            let clear = |time: u64| (time <= cleared_at.as_micros()).then_some(0);
+            // An error: it is above. Release; whoever sees it dropped sees what was done before.
+            let _ = part.fetch_update(Ordering::Release, Ordering::Relaxed, clear);
+        }
+    }
+
+    /// Whoever has found a row dropped from the table, and therefore has taken the lock of its
+    /// shard after the purge, sees the floor that was raised before.
+    pub(super) fn get(&self) -> CutOff {
+        CutOff {
+            reissue_before: StoreTime::from_micros(self.reissue_before.load(Ordering::Acquire)),
+            login_before: StoreTime::from_micros(self.login_before.load(Ordering::Acquire)),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! How a successor is told.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response,
+    header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL},
+};
+
+use super::Renewed;
+
+/// Whether a response is one that a successor may go with: no error, in HTTP's terms and, as far as
+/// its head tells, in gRPC's.
+pub(super) fn is_success<B>(response: &Response<B>) -> bool {
+    let status = response.status();
+    let grpc = response.headers().get("grpc-status");
+    !status.is_client_error() && !status.is_server_error() && grpc.is_none_or(|code| code == "0")
+}
+
+/// Writes `renewed` into `headers`, under `name`: readable to scripts of other origins that CORS lets
+/// in, and kept by no cache.
+pub(super) fn hand_out(headers: &mut HeaderMap, name: &HeaderName, renewed: &Renewed) {
+    // Compact tokens are ASCII; one that is not was made by somebody else's `Renew`.
+    let Ok(mut value) = HeaderValue::try_from(renewed.as_str()) else { return };
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from(name.clone()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}

@@ -1,0 +1,205 @@
+//! Where renewal meets a request: before the inner service for a token that has expired, after it for
+//! one that is due.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use serde::de::DeserializeOwned;
+
+use super::{
+    layer::Settings,
+    policy::Admitted,
+    renewal::{Joined, Outcome, Renewable, Renewal, Renewed, Waiting},
+};
+use crate::{
+    clock::Reading,
+    epochs::Verdict,
+    lifetimes::Lifetimes,
+    verify::{Authentic, Checked, NoClaims, Rejection, Verified},
+};
+
+impl Settings {
+    /// What there is to renew of a token that has expired. A token that is known to be revoked is
+    /// not renewed, whatever the store would say of its session.
+    pub(super) fn revivable<C, B>(
+        &self,
+        token: &Authentic<C>,
+        request: &Request<B>,
+        now: Reading,
+    ) -> Result<Box<Renewable>, Rejection> {
+        let renewal = self.renewal.as_ref().ok_or(Rejection::Expired)?;
+        let epochs = self.verifier.epochs();
+        if let Verdict::Revoked(revoked) = token.in_memory(epochs) {
+            return Err(Rejection::Revoked(revoked));
+        }
+        let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
+        renewal
+            .revivable(token.unjudged(), request, epochs.lifetimes(), clock.latest)
+            .ok_or(Rejection::Expired)
+    }
+
+    fn join(&self, token: &Renewable) -> Joined {
+        let clock = self.verifier.epochs().clock();
+        let renewal = self.renewal.as_ref();
+        renewal.map_or(Joined::Known(Outcome::Failed), |renewal| renewal.join(token, clock))
+    }
+
+    /// Judges a successor as if a request had brought it.
+    fn judge<C: DeserializeOwned>(&self, renewed: &Renewed) -> Result<Checked<C>, Rejection> {
+        let now = self.verifier.epochs().clock().now();
+        self.verifier.check(renewed.as_str().as_bytes(), now, self.fresh_within)
+    }
+}
+
+/// An expired token on its way to a successor.
+pub(super) struct Revival {
+    token: Box<Renewable>,
+    joined: Joined,
+    /// Whether the renewal was begun for it, or for a request before.
+    own: bool,
+}
+
+impl Revival {
+    pub(super) fn begin(token: Box<Renewable>, settings: &Settings) -> Self {
+        let joined = settings.join(&token);
+        let own = matches!(joined, Joined::Waiting(_));
+        Self { token, joined, own }
+    }
+
+    /// Resolves with the proof of the successor, and the successor.
+    pub(super) fn poll<C: DeserializeOwned>(
+        &mut self,
+        settings: &Settings,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Verified<C>, Arc<Renewed>), Rejection>> {
+        loop {
+            let renewed = match ready!(self.joined.poll(cx)) {
+                Outcome::Renewed(renewed) => renewed,
+                Outcome::Refused(rejection) => return Poll::Ready(Err(rejection)),
+                Outcome::Failed => return Poll::Ready(Err(Rejection::NotRenewed)),
+            };
+            let refused = match settings.judge(&renewed) {
+                Ok(Checked::Good(verified)) => return Poll::Ready(Ok((verified, renewed))),
+                Ok(Checked::Open(_, age)) => Rejection::Stale { age },
+                Ok(Checked::Doubtful(_, age)) => Rejection::Doubtful { age },
+                Err(Rejection::Revoked(revoked)) => Rejection::Revoked(revoked),
+                // Whatever is wrong with it, it was not the client.
+                Ok(Checked::Expired(_)) | Err(_) => Rejection::NotRenewed,
+            };
+            if self.own {
+                return Poll::Ready(Err(refused));
+            }
+            // One from before: it may have been revoked since, and this token not.
+            if let Some(renewal) = &settings.renewal {
+                renewal.forget(&self.token);
+            }
+            self.joined = settings.join(&self.token);
+            self.own = true;
+        }
+    }
+}
+
+/// What there is to do when the inner service has answered.
+pub(super) struct After {
+    settings: Arc<Settings>,
+    what: What,
+}
+
+enum What {
+    Renew(Box<Renewable>),
+    HandOut(Arc<Renewed>),
+}
+
+impl After {
+    /// For a request with a good token; `None` if it is not due.
+    pub(super) fn due<C, B>(
+        settings: &Arc<Settings>,
+        token: &Admitted<C>,
+        request: &Request<B>,
+    ) -> Option<Box<Self>> {
+        Self::renew(settings, |renewal, lifetimes, now| {
+            renewal.due(token.verified(), request, lifetimes, now)
+        })
+    }
+
+    /// For a request whose token the store had to confirm: due or not, as long as its session has
+    /// room for another.
+    pub(super) fn restamp<C, B>(
+        settings: &Arc<Settings>,
+        token: &Admitted<C>,
+        request: &Request<B>,
+    ) -> Option<Box<Self>> {
+        Self::renew(settings, |renewal, lifetimes, now| {
+            renewal.revivable(token.verified(), request, lifetimes, now)
+        })
+    }
+
+    fn renew(
+        settings: &Arc<Settings>,
+        token: impl FnOnce(&Renewal, Lifetimes, Duration) -> Option<Box<Renewable>>,
+    ) -> Option<Box<Self>> {
+        let renewal = settings.renewal.as_ref()?;
+        let epochs = settings.verifier.epochs();
+        let clock = epochs.store_clock(epochs.clock().now())?;
+        let token = token(renewal, epochs.lifetimes(), clock.latest)?;
+        Some(Box::new(Self { settings: settings.clone(), what: What::Renew(token) }))
+    }
+
+    /// For a request whose token was renewed already.
+    pub(super) fn hand_out(settings: Arc<Settings>, renewed: Arc<Renewed>) -> Box<Self> {
+        Box::new(Self { settings, what: What::HandOut(renewed) })
+    }
+
+    /// Does it, or begins to.
+    pub(super) fn answered<B>(self, response: &Response<B>) -> Option<HandingOut> {
+        let Self { settings, what } = self;
+        if !settings.renewal.as_ref().is_some_and(|renewal| renewal.goes_with(response)) {
+            return None;
+        }
+        let joined = match what {
+            What::Renew(token) => settings.join(&token),
+            What::HandOut(renewed) => Joined::Known(Outcome::Renewed(renewed)),
+        };
+        Some(HandingOut { settings, joined })
+    }
+}
+
+/// A response that waits for a successor.
+pub(super) struct HandingOut {
+    settings: Arc<Settings>,
+    joined: Joined,
+}
+
+impl HandingOut {
+    /// Writes it into the response; nothing, if there is none to be had.
+    pub(super) fn poll<B>(&mut self, response: &mut Response<B>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { settings, joined } = self;
+        let outcome = ready!(joined.poll(cx));
+        if let (Outcome::Renewed(renewed), Some(renewal)) = (outcome, &settings.renewal)
+            // What this request has revoked itself, by a change of the password for instance, may
+            // have come after it.
+            && let Ok(Checked::Good(_)) = settings.judge::<NoClaims>(&renewed)
+        {
+            renewal.hand_out(&renewed, response);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Joined {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match self {
+            Self::Known(outcome) => Poll::Ready(outcome.clone()),
+            Self::Waiting(waiting) => {
+                let waiting: &mut Waiting = waiting;
+                // An error: its task went away.
+                Poll::Ready(ready!(Pin::new(waiting).poll(cx)).unwrap_or(Outcome::Failed))
+            }
+        }
+    }
+}
