@@ -22,6 +22,7 @@ mod elsewhere;
 mod fleet;
 mod freshness;
 mod issuers;
+mod limits;
 mod outage;
 mod policies;
 mod refreshing;

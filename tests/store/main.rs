@@ -49,6 +49,7 @@ mod databases;
 mod harness;
 mod histories;
 mod judging;
+mod limiting;
 mod model;
 mod mysql;
 mod postgres;

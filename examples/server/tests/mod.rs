@@ -51,6 +51,7 @@ fn config(data: &Path) -> Config {
         max_staleness: Duration::from_secs(10),
         poll: Duration::from_secs(1),
         recent_login: Duration::from_secs(300),
+        max_sessions: None,
     }
 }
 
