@@ -12,7 +12,10 @@ use crate::{
 /// How a copy begins: a signature, flags that say nothing, and an extension of no length.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
-/// What a copy in binary form says, read as it comes in.
+/// In place of the length of a value that is none.
+const NULL: i32 = -1;
+
+/// What a copy in binary form of `scope, subject, reissue_before, login_before, cleared_at` says, read as it comes in.
 pub(super) struct Rows {
     newest: StoreTime,
     entries: Vec<Entry>,
@@ -70,17 +73,25 @@ impl Rows {
             5 if !self.ended => {}
             _ => return Err(corrupt("the copy has other columns than were asked for")),
         }
-        let mut fields: [&[u8]; 5] = [&[]; 5];
+        let mut fields: [Option<&[u8]>; 5] = [None; 5];
         for field in &mut fields {
             let Some((length, behind)) = left.split_first_chunk() else { return Ok(None) };
-            // Negative for NULL, which these columns are not.
-            let length = usize::try_from(i32::from_be_bytes(*length)).map_err(corrupt)?;
-            let Some((value, behind)) = behind.split_at_checked(length) else { return Ok(None) };
-            (*field, left) = (value, behind);
+            left = behind;
+            let length = i32::from_be_bytes(*length);
+            if length == NULL {
+                continue;
+            }
+            let length = usize::try_from(length).map_err(corrupt)?;
+            let Some((value, behind)) = left.split_at_checked(length) else { return Ok(None) };
+            (*field, left) = (Some(value), behind);
         }
         let [kind, subject, times @ ..] = fields;
-        let text = |bytes| str::from_utf8(bytes).map_err(corrupt);
-        let time = |bytes: &[u8]| bytes.try_into().map(i64::from_be_bytes).map_err(corrupt);
+        let text = |bytes: Option<_>| {
+            str::from_utf8(bytes.ok_or_else(|| corrupt("a row names no scope"))?).map_err(corrupt)
+        };
+        let time = |bytes: Option<&[u8]>| {
+            bytes.map_or(Ok(0), |bytes| bytes.try_into().map(i64::from_be_bytes).map_err(corrupt))
+        };
         let times = [time(times[0])?, time(times[1])?, time(times[2])?];
         self.entries.extend(entry(text(kind)?, text(subject)?, times, self.newest)?);
         Ok(Some(left))
@@ -99,24 +110,31 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::{cutoff::CutOff, error::ErrorKind};
 
-    /// A copy of rows with these texts, and the times 1, 2 and 3.
-    fn copy(rows: &[(&str, &str)]) -> Vec<u8> {
+    /// A copy of rows with these values.
+    fn copy_of(rows: &[[Option<&[u8]>; 5]]) -> Vec<u8> {
         let mut bytes = HEADER.to_vec();
-        for (kind, subject) in rows {
+        for row in rows {
             bytes.extend(5_i16.to_be_bytes());
-            for text in [kind, subject] {
-                bytes.extend((text.len() as i32).to_be_bytes());
-                bytes.extend(text.as_bytes());
-            }
-            for time in 1_i64..=3 {
-                bytes.extend(8_i32.to_be_bytes());
-                bytes.extend(time.to_be_bytes());
+            for value in row {
+                bytes.extend(value.map_or(NULL, |value| value.len() as i32).to_be_bytes());
+                bytes.extend(value.unwrap_or_default());
             }
         }
         bytes.extend((-1_i16).to_be_bytes());
         bytes
+    }
+
+    const TIMES: [[u8; 8]; 3] = [1_i64.to_be_bytes(), 2_i64.to_be_bytes(), 3_i64.to_be_bytes()];
+
+    /// A copy of rows with these texts, and the times 1, 2 and 3.
+    fn copy(rows: &[(&'static str, &'static str)]) -> Vec<u8> {
+        let [one, two, three] = TIMES.each_ref().map(|time| Some(&time[..]));
+        let row = |(kind, subject): &(&'static str, &'static str)| {
+            [Some(kind.as_bytes()), Some(subject.as_bytes()), one, two, three]
+        };
+        copy_of(&rows.iter().map(row).collect::<Vec<_>>())
     }
 
     fn read<'b>(parts: impl IntoIterator<Item = &'b [u8]>) -> Result<Vec<Entry>, ErrorKind> {
@@ -150,10 +168,27 @@ mod tests {
             assert_eq!(read([&whole[..length]]), Err(ErrorKind::Corrupt), "of {length} bytes");
         }
         let columns = [HEADER, &4_i16.to_be_bytes()].concat();
-        let null = [HEADER, &5_i16.to_be_bytes(), &(-1_i32).to_be_bytes()].concat();
+        let two = Some(&TIMES[1][..]);
+        let nobody = copy_of(&[[None, Some(b"alice"), None, two, None]]);
+        let nothing = copy_of(&[[Some(b"user"), None, None, two, None]]);
+        let mut negative = nothing.clone();
+        negative[HEADER.len() + 2..][..4].copy_from_slice(&(-2_i32).to_be_bytes());
         let more = [&whole[..], &whole[HEADER.len()..]].concat();
-        for bytes in [&b"PGCOPY\n\xff\r\n\0\0\0\0\x01\0\0\0\0"[..], &columns, &null, &more] {
+        let flags = &b"PGCOPY\n\xff\r\n\0\0\0\0\x01\0\0\0\0"[..];
+        for bytes in [flags, &columns, &nobody, &nothing, &negative, &more] {
             assert_eq!(read([bytes]), Err(ErrorKind::Corrupt), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_time_that_is_left_out_is_none() {
+        let two = Some(&TIMES[1][..]);
+        let copy = copy_of(&[[Some(b"user"), Some(b"alice"), None, two, None]]);
+        let entries = read([&copy[..]]).unwrap_or_default();
+        let times = |entry: &Entry| {
+            let CutOff { reissue_before, login_before } = entry.cut_off;
+            [reissue_before, login_before, entry.cleared_at].map(StoreTime::as_micros)
+        };
+        assert_eq!(entries.iter().map(times).collect::<Vec<_>>(), [[0, 2, 0]]);
     }
 }
