@@ -83,7 +83,7 @@ const SECOND_WAIT: Duration = Duration::from_secs(1);
 const COPY: &str = "COPY revocations (scope, subject, reissue_before, login_before, cleared_at) \
      TO STDOUT (FORMAT binary)";
 
-/// The rows from the place that is appended on, or before it. Mostly two of the times are 0, and a
+/// The rows of some pages: which, and the end of the statement, are appended. Mostly two of the times are 0, and a
 /// NULL costs less.
 const COPY_PAGES: &str = "COPY (SELECT scope, subject, \
          nullif(reissue_before, 0), nullif(login_before, 0), nullif(cleared_at, 0) \
