@@ -46,6 +46,7 @@ mod contract;
 #[allow(dead_code, reason = "a part of it is for other suites")]
 #[path = "../common/databases.rs"]
 mod databases;
+mod halves;
 mod harness;
 mod histories;
 mod judging;
