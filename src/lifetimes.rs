@@ -8,7 +8,7 @@ use crate::{clock::as_micros, cutoff::StoreTime, error::ConfigError};
 ///
 /// Verifiers refuse a token that is meant to live longer, issuers never mint one, and a cut-off
 /// is kept until all it covers has expired. One value for all three is what makes purging safe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lifetimes {
     access: Duration,
     session: Duration,

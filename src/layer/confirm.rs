@@ -1,12 +1,13 @@
-//! What the layer asks of a store while the copy in memory is stale, or in doubt.
+//! What the layer asks of a store while the copy in memory is stale.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use super::questions::{Questions, Store};
 use crate::{
     cutoff::{CutOff, StoreTime},
-    error::{ConfigError, Error},
-    scope::Scope,
+    error::{ConfigError, Error, ErrorKind},
+    lifetimes::Lifetimes,
+    scope::{Id, Scope},
 };
 
 /// Who can be asked about one token: every [`EpochStore`](crate::store::EpochStore) is.
@@ -22,6 +23,25 @@ pub trait Confirm: Send + Sync + 'static {
     ///
     /// Whatever keeps the answer from being known: the database does not answer, or is a replica.
     fn confirm(&self, scopes: &[Scope]) -> impl Future<Output = Result<Answer, Error>> + Send;
+
+    /// Whether `session` is one of `user`'s and alive, by the guard and by `lifetimes`, in a snapshot
+    /// that is taken after the call: for layers that
+    /// [check sessions](super::RevocationLayer::check_sessions).
+    ///
+    /// A wrong *yes* accepts a session that has ended.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the answer from being known. Unless it is implemented: that it is not.
+    fn lives(
+        &self,
+        session: &Id,
+        user: &Id,
+        lifetimes: Lifetimes,
+    ) -> impl Future<Output = Result<bool, Error>> + Send {
+        let _ = (session, user, lifetimes);
+        async { Err(Error::new(ErrorKind::Store, "it knows no sessions")) }
+    }
 }
 
 /// What a store holds against a token. See [`Confirm`].
@@ -36,8 +56,9 @@ pub struct Answer {
 }
 
 /// Asks a store about tokens, for
-/// [`confirm_while_stale`](super::RevocationLayer::confirm_while_stale) and
-/// [`confirm_doubtful`](super::RevocationLayer::confirm_doubtful).
+/// [`confirm_while_stale`](super::RevocationLayer::confirm_while_stale),
+/// [`confirm_doubtful`](super::RevocationLayer::confirm_doubtful) and
+/// [`check_sessions`](super::RevocationLayer::check_sessions).
 ///
 /// Cheap to clone. All clones, and so all layers that have one, share the limit and the questions:
 ///

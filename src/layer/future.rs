@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,10 +21,13 @@ use super::{
     questions::Waiting,
     renewal::Renewed,
     service::pass,
-    stale::{Question, Word},
+    stale::{Asked, Question, Word, ask_of_session},
     successor::{After, HandingOut, Revival},
 };
-use crate::{epochs::StoreClock, verify::Rejection};
+use crate::{
+    epochs::StoreClock,
+    verify::{Authentic, Rejection},
+};
 
 pin_project! {
     /// The future of [`RevocationService`](super::RevocationService): the inner service's, or a
@@ -68,9 +72,9 @@ pub(super) struct Stopped<S, C, B> {
 
 /// What a request waits for.
 pub(super) enum StoppedFor<C> {
-    /// What the store says about its token. -> Successor
-    Word(Waiting, Option<Question<C>>),
-    /// A token in the place of its own, which has expired.
+    /// What the store says about its token, or about the successor. -> Successor
+    Word { waiting: Waiting, question: Option<Question<C>>, successor: Option<Arc<Renewed>> },
+    /// A token in the place of its own, which has expired. -> Word, about the session of that
     Successor(Revival),
 }
 
@@ -88,6 +92,10 @@ enum Then {
 }
 
 impl<C: DeserializeOwned> StoppedFor<C> {
+    pub(super) fn word((waiting, question): Asked<C>, successor: Option<Arc<Renewed>>) -> Self {
+        Self::Word { waiting, question: Some(question), successor }
+    }
+
     fn poll(
         &mut self,
         settings: &Settings,
@@ -95,11 +103,11 @@ impl<C: DeserializeOwned> StoppedFor<C> {
     ) -> Poll<Result<Resolved<C>, Rejection>> {
         loop {
             match self {
-                Self::Word(waiting, question) => {
-                    let answer = ready!(Pin::new(waiting).poll(cx)).ok();
+                Self::Word { waiting, question, successor } => {
+                    let told = ready!(Pin::new(waiting).poll(cx)).ok();
                     // The store's own word; the copy's clock is as old as the copy.
-                    let clock = answer.map(|answer| StoreClock::exactly(answer.clock));
-                    let (verified, then) = match question.take().expect(AGAIN).rule(answer) {
+                    let clock = told.map(|told| StoreClock::exactly(told.answer.clock));
+                    let (verified, then) = match question.take().expect(AGAIN).rule(told) {
                         Ok(Word::Accept(verified)) => (verified, Then::RenewIfDue),
                         Ok(Word::AcceptAndRestamp(verified)) => (verified, Then::Restamp),
                         Ok(Word::Revive(token)) => {
@@ -108,17 +116,31 @@ impl<C: DeserializeOwned> StoppedFor<C> {
                         }
                         Err(rejection) => return Poll::Ready(Err(rejection)),
                     };
+                    let then = successor.take().map_or(then, Then::HandOut);
                     let admitted = settings.policy.admit(verified, || clock);
                     return Poll::Ready(admitted.map(|admitted| (admitted, then)));
                 }
                 Self::Successor(revival) => {
-                    let revived = ready!(revival.poll(settings, cx));
-                    return Poll::Ready(revived.and_then(|(verified, renewed)| {
-                        let epochs = settings.verifier.epochs();
-                        let clock = || epochs.store_clock(epochs.clock().now());
-                        let admitted = settings.policy.admit(verified, clock)?;
-                        Ok((admitted, Then::HandOut(renewed)))
-                    }));
+                    let (verified, renewed) = match ready!(revival.poll(settings, cx)) {
+                        Ok(revived) => revived,
+                        Err(rejection) => return Poll::Ready(Err(rejection)),
+                    };
+                    let epochs = settings.verifier.epochs();
+                    if let Some(sessions) = &settings.sessions {
+                        // One that was minted for a request before proves nothing about now.
+                        let token = Authentic::again(verified);
+                        match ask_of_session(sessions, token, Duration::ZERO, epochs, None) {
+                            Ok(asked) => {
+                                *self = Self::word(asked, Some(renewed));
+                                continue;
+                            }
+                            Err(rejection) => return Poll::Ready(Err(rejection)),
+                        }
+                    }
+                    let clock = || epochs.store_clock(epochs.clock().now());
+                    let admitted = settings.policy.admit(verified, clock);
+                    let then = Then::HandOut(renewed);
+                    return Poll::Ready(admitted.map(|admitted| (admitted, then)));
                 }
             }
         }

@@ -53,6 +53,8 @@ pub(super) struct Settings {
     pub(super) while_stale: WhileStale,
     /// Who is asked about a token that a copy in buckets is in doubt about.
     pub(super) in_doubt: Option<Confirmations>,
+    /// Who is asked about the session of each request.
+    pub(super) sessions: Option<Confirmations>,
     pub(super) policy: Policy,
     pub(super) renewal: Option<Renewal>,
 }
@@ -69,6 +71,7 @@ impl RevocationLayer {
             fresh_within: Duration::MAX,
             while_stale: WhileStale::Refuse,
             in_doubt: None,
+            sessions: None,
             policy: Policy::default(),
             renewal: None,
         };
@@ -231,6 +234,16 @@ impl<C> RevocationLayer<C> {
         Ok(self)
     }
 
+    pub(super) fn without_renewal(mut self) -> Self {
+        Arc::make_mut(&mut self.settings).renewal = None;
+        self
+    }
+
+    pub(super) fn treating_sessions(mut self, sessions: Option<Confirmations>) -> Self {
+        Arc::make_mut(&mut self.settings).sessions = sessions;
+        self
+    }
+
     /// A route that needs a fresher copy than others, made from a layer that believes a stale one,
     /// would have neither.
     fn without_contradiction(self) -> Result<Self, ConfigError> {
@@ -315,6 +328,7 @@ impl fmt::Debug for Settings {
             .field("fresh_within", &self.fresh_within)
             .field("while_stale", &self.while_stale)
             .field("in_doubt", &self.in_doubt)
+            .field("sessions", &self.sessions)
             .field("policy", &self.policy)
             .field("renewal", &self.renewal)
             .field("on_rejection", &self.on_rejection.as_ref().map(|_| "custom"))

@@ -261,6 +261,7 @@ mod reject;
 mod renewal;
 mod service;
 mod stale;
+mod strategy;
 mod successor;
 
 pub use body::ResponseBody;
@@ -270,3 +271,4 @@ pub use layer::RevocationLayer;
 pub use reject::Refusal;
 pub use renewal::{Presenter, Renew, Renewable, Renewal, RenewalBuilder, Renewed};
 pub use service::RevocationService;
+pub use strategy::Strategy;

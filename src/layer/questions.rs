@@ -14,22 +14,59 @@ use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use super::confirm::{Answer, Confirm};
 use crate::{
     error::{Error, ErrorKind},
-    scope::Scope,
+    lifetimes::Lifetimes,
+    scope::{Id, Scope},
     telemetry,
 };
 
 /// [`Confirm`] without its type, so that the layer needs no parameter for it. Nothing on the hot
 /// path goes through here.
 pub(super) trait Store: Send + Sync {
-    fn ask<'a>(&'a self, scopes: &'a [Scope]) -> Asking<'a>;
+    fn ask<'a>(&'a self, topic: &'a Topic) -> Asking<'a>;
 }
 
-type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send + 'a>>;
+type Asking<'a> = Pin<Box<dyn Future<Output = Result<Told, Error>> + Send + 'a>>;
 
 impl<S: Confirm> Store for S {
-    fn ask<'a>(&'a self, scopes: &'a [Scope]) -> Asking<'a> {
-        Box::pin(self.confirm(scopes))
+    fn ask<'a>(&'a self, topic: &'a Topic) -> Asking<'a> {
+        Box::pin(told(self, topic))
     }
+}
+
+async fn told(store: &impl Confirm, topic: &Topic) -> Result<Told, Error> {
+    let answer = store.confirm(&topic.scopes).await?;
+    let lives = match &topic.session {
+        Some(Member { session, user, lifetimes }) => {
+            Some(store.lives(session, user, *lifetimes).await?)
+        }
+        None => None,
+    };
+    Ok(Told { answer, lives })
+}
+
+/// What a store is asked about. Compared in full: tokens that share an answer have the same cut-offs,
+/// and each is held against it by its own stamp and times.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Topic {
+    pub(super) scopes: Vec<Scope>,
+    /// The session that has to be alive.
+    pub(super) session: Option<Member>,
+}
+
+/// A session, and whose it has to be.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Member {
+    pub(super) session: Id,
+    pub(super) user: Id,
+    pub(super) lifetimes: Lifetimes,
+}
+
+/// What a store has said.
+#[derive(Clone, Copy)]
+pub(super) struct Told {
+    pub(super) answer: Answer,
+    /// Whether the session is alive, if that was asked.
+    pub(super) lives: Option<bool>,
 }
 
 /// The store, and what it is being asked.
@@ -40,16 +77,14 @@ pub(super) struct Questions {
     open: Mutex<Open>,
 }
 
-/// Each question under way, by all scopes of its token, and who waits for the *next* one. Compared
-/// in full: tokens that share an answer have the same cut-offs, and each is held against it by its
-/// own stamp and times.
-type Open = HashMap<Arc<[Scope]>, Vec<Waiter>>;
+/// Each question under way, and who waits for the *next* one.
+type Open = HashMap<Arc<Topic>, Vec<Waiter>>;
 
 /// A request that waits.
-type Waiter = oneshot::Sender<Answer>;
+type Waiter = oneshot::Sender<Told>;
 
 /// Resolves with the store's answer, or an error if there is none.
-pub(super) type Waiting = oneshot::Receiver<Answer>;
+pub(super) type Waiting = oneshot::Receiver<Told>;
 
 /// The store is being asked about as many tokens as may be.
 pub(super) struct OverCapacity;
@@ -67,16 +102,16 @@ impl Questions {
         self.time_limit
     }
 
-    /// Waits for the next question about a token in `scopes`, which is sent after this call.
-    pub(super) fn join(self: &Arc<Self>, scopes: Vec<Scope>) -> Result<Waiting, OverCapacity> {
+    /// Waits for the next question about `topic`, which is sent after this call.
+    pub(super) fn join(self: &Arc<Self>, topic: Topic) -> Result<Waiting, OverCapacity> {
         let (answer, waiting) = oneshot::channel();
         // Without a runtime nobody could ask: `answer` is dropped, and that is a failure.
         let Ok(runtime) = Handle::try_current() else { return Ok(waiting) };
-        let scopes: Arc<[Scope]> = scopes.into();
+        let topic = Arc::new(topic);
         {
             let mut open = self.open();
             let under_way = open.len();
-            match open.entry(scopes.clone()) {
+            match open.entry(topic.clone()) {
                 Entry::Occupied(mut entry) => {
                     entry.get_mut().push(answer);
                     return Ok(waiting);
@@ -89,7 +124,7 @@ impl Questions {
         }
         // Not under the lock: a runtime that is shutting down drops the task at once, and dropping
         // it takes the lock.
-        runtime.spawn(Question { questions: self.clone(), scopes, is_open: true }.ask());
+        runtime.spawn(Question { questions: self.clone(), topic, is_open: true }.ask());
         Ok(waiting)
     }
 
@@ -104,7 +139,7 @@ impl Questions {
 /// the runtime, the entry goes with it, and whoever waits is told that there is no answer.
 struct Question {
     questions: Arc<Questions>,
-    scopes: Arc<[Scope]>,
+    topic: Arc<Topic>,
     /// Whether the entry is there.
     is_open: bool,
 }
@@ -114,11 +149,11 @@ impl Question {
     async fn ask(mut self) {
         while let Some(waiters) = self.next() {
             let Questions { store, time_limit, .. } = &*self.questions;
-            match timeout(*time_limit, store.ask(&self.scopes)).await {
-                Ok(Ok(answer)) => {
+            match timeout(*time_limit, store.ask(&self.topic)).await {
+                Ok(Ok(told)) => {
                     for waiter in waiters {
                         // An error: that client has gone away.
-                        let _ = waiter.send(answer);
+                        let _ = waiter.send(told);
                     }
                 }
                 Ok(Err(error)) => telemetry::confirmation_failed(&error),
@@ -135,11 +170,11 @@ impl Question {
     /// request that arrives later might be judged by a snapshot older than itself.
     fn next(&mut self) -> Option<Vec<Waiter>> {
         let mut open = self.questions.open();
-        let mut waiters = open.get_mut(&self.scopes).map(mem::take).unwrap_or_default();
+        let mut waiters = open.get_mut(&self.topic).map(mem::take).unwrap_or_default();
         waiters.retain(|waiter| !waiter.is_closed());
         if waiters.is_empty() {
             // Under the same lock, or somebody could join in between, and wait for nothing.
-            open.remove(&self.scopes);
+            open.remove(&self.topic);
             self.is_open = false;
             return None;
         }
@@ -151,7 +186,7 @@ impl Drop for Question {
     fn drop(&mut self) {
         if self.is_open {
             // To be dropped after the lock.
-            let _nobody_asks = self.questions.open().remove(&self.scopes);
+            let _nobody_asks = self.questions.open().remove(&self.topic);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Request, Response};
@@ -17,12 +18,12 @@ use super::{
     future::{Stopped, StoppedFor},
     layer::Settings,
     policy::Admitted,
-    stale::{self, Ruling},
+    stale::{Ruling, ask_of_session, rule_in_doubt},
     successor::{After, Revival},
 };
 use crate::{
     telemetry,
-    verify::{Checked, NoClaims, Rejection, Verified},
+    verify::{Authentic, Checked, NoClaims, Rejection, Verified},
 };
 
 /// The middleware that [`RevocationLayer`](super::RevocationLayer) makes.
@@ -59,32 +60,40 @@ impl<S, C> RevocationService<S, C> {
     where
         C: DeserializeOwned,
     {
-        let Settings { verifier, fresh_within, while_stale, in_doubt, policy, .. } =
+        let Settings { verifier, fresh_within, while_stale, in_doubt, sessions, policy, .. } =
             &*self.settings;
         let token = extract::bearer(request.headers(), request.uri().query())?;
         let epochs = verifier.epochs();
         let now = epochs.clock().now();
-        let ruling = match verifier.check(token, now, *fresh_within)? {
-            Checked::Good(verified) => Ruling::Accept(verified),
-            Checked::Expired(token) => {
+        let checked = verifier.check(token, now, *fresh_within)?;
+        // For the case that the store finds it expired.
+        let renewable = |token| self.settings.revivable(token, request, now).ok();
+        let ruling = match (checked, sessions) {
+            (Checked::Expired(token), _) => {
                 Ruling::Revive(self.settings.revivable(&token, request, now)?)
             }
-            Checked::Doubtful(token, age) => {
-                stale::rule_in_doubt(in_doubt.as_ref(), token, age, epochs)?
+            (Checked::Good(verified), None) => Ruling::Accept(verified),
+            (Checked::Doubtful(token, age), None) => {
+                rule_in_doubt(in_doubt.as_ref(), token, age, epochs)?
             }
-            Checked::Open(token, age) => {
-                // For the case that the store finds it expired.
-                let renewable = self.settings.revivable(&token, request, now).ok();
+            (Checked::Open(token, age), None) => {
+                let renewable = renewable(&token);
                 while_stale.rule(token, age, epochs, now, renewable)?
+            }
+            (Checked::Good(verified), Some(sessions)) => {
+                let token = Authentic::again(verified);
+                Ruling::Wait(ask_of_session(sessions, token, Duration::ZERO, epochs, None)?)
+            }
+            (Checked::Doubtful(token, age) | Checked::Open(token, age), Some(sessions)) => {
+                let renewable = renewable(&token);
+                Ruling::Wait(ask_of_session(sessions, token, age, epochs, renewable)?)
             }
         };
         Ok(match ruling {
             Ruling::Accept(verified) => {
                 Entry::Pass(policy.admit(verified, || epochs.store_clock(now))?)
             }
-            Ruling::Wait(waiting, question) => {
-                Entry::Stop(StoppedFor::Word(waiting, Some(question)))
-            }
+            Ruling::Wait(asked) => Entry::Stop(StoppedFor::word(asked, None)),
             Ruling::Revive(token) => {
                 Entry::Stop(StoppedFor::Successor(Revival::begin(token, &self.settings)))
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Answer, Confirmations,
-    questions::{OverCapacity, Waiting},
+    questions::{Member, OverCapacity, Told, Topic, Waiting},
     renewal::Renewable,
 };
 use crate::{
@@ -31,10 +31,13 @@ pub(super) enum WhileStale {
 pub(super) enum Ruling<C> {
     Accept(Verified<C>),
     /// It waits for what the store says.
-    Wait(Waiting, Question<C>),
+    Wait(Asked<C>),
     /// Its token has expired, and may be renewed.
     Revive(Box<Renewable>),
 }
+
+/// What was asked, and its answer to come.
+pub(super) type Asked<C> = (Waiting, Question<C>);
 
 /// A token that the store is being asked about.
 pub(super) struct Question<C> {
@@ -67,6 +70,8 @@ pub(super) enum Why {
     Stale,
     /// The copy is in buckets, and cannot tell who of one it is that was revoked.
     Doubt,
+    /// Whatever the copy says: the store has to know the session.
+    Session,
 }
 
 impl Why {
@@ -75,6 +80,7 @@ impl Why {
         match self {
             Self::Stale => "stale",
             Self::Doubt => "doubt",
+            Self::Session => "session",
         }
     }
 }
@@ -92,7 +98,7 @@ impl WhileStale {
         match self {
             Self::Refuse => Err(Rejection::Stale { age }),
             Self::Confirm(confirmations) => {
-                ask(confirmations, token, age, epochs, Why::Stale, renewable)
+                ask(confirmations, token, age, epochs, Why::Stale, renewable).map(Ruling::Wait)
             }
             Self::Trust { extra } => trust(*extra, token, age, epochs, now).map(Ruling::Accept),
         }
@@ -107,12 +113,32 @@ pub(super) fn rule_in_doubt<C>(
     epochs: &Epochs,
 ) -> Result<Ruling<C>, Rejection> {
     match confirmations {
-        Some(confirmations) => ask(confirmations, token, age, epochs, Why::Doubt, None),
+        Some(confirmations) => {
+            ask(confirmations, token, age, epochs, Why::Doubt, None).map(Ruling::Wait)
+        }
         None => {
             telemetry::nobody_to_ask();
             Err(Rejection::Doubtful { age })
         }
     }
+}
+
+/// Asks about a token whose session the store has to know, whatever the copy, of this `age`, says.
+pub(super) fn ask_of_session<C>(
+    confirmations: &Confirmations,
+    token: Authentic<C>,
+    age: Duration,
+    epochs: &Epochs,
+    renewable: Option<Box<Renewable>>,
+) -> Result<Asked<C>, Rejection> {
+    ask(confirmations, token, age, epochs, Why::Session, renewable)
+}
+
+/// The session of a token, as its store would know it.
+fn member<C>(token: &Authentic<C>, epochs: &Epochs) -> Result<Member, Rejection> {
+    let known = Renewable::new(token.unjudged()).ok_or(Rejection::SessionEnded)?;
+    let (session, user) = (known.session().clone(), known.user().clone());
+    Ok(Member { session, user, lifetimes: epochs.lifetimes() })
 }
 
 fn ask<C>(
@@ -122,13 +148,17 @@ fn ask<C>(
     epochs: &Epochs,
     why: Why,
     renewable: Option<Box<Renewable>>,
-) -> Result<Ruling<C>, Rejection> {
+) -> Result<Asked<C>, Rejection> {
     let known = epochs.newest();
-    match confirmations.questions.join(token.scopes()) {
+    let session = match why {
+        Why::Session => Some(member(&token, epochs)?),
+        Why::Stale | Why::Doubt => None,
+    };
+    match confirmations.questions.join(Topic { scopes: token.scopes(), session }) {
         Ok(waiting) => {
             let epochs = epochs.clone();
             let question = Question { token, epochs, age, why, known, renewable };
-            Ok(Ruling::Wait(waiting, question))
+            Ok((waiting, question))
         }
         Err(OverCapacity) => {
             telemetry::confirmation(why.as_str(), "over_capacity");
@@ -164,10 +194,10 @@ fn trust<C>(
 
 impl<C> Question<C> {
     /// Rules by what the store has answered; `None` if it has not.
-    pub(super) fn rule(self, answer: Option<Answer>) -> Result<Word<C>, Rejection> {
+    pub(super) fn rule(self, told: Option<Told>) -> Result<Word<C>, Rejection> {
         let Self { token, epochs, age, why, known, renewable } = self;
         let unconfirmed = Rejection::Unconfirmed { age };
-        let Some(Answer { cut_off, clock, newest }) = answer else {
+        let Some(Told { answer: Answer { cut_off, clock, newest }, lives }) = told else {
             telemetry::confirmation(why.as_str(), "failed");
             return Err(unconfirmed);
         };
@@ -180,6 +210,10 @@ impl<C> Question<C> {
             telemetry::confirmation(why.as_str(), "contradicted");
             return Err(unconfirmed);
         }
+        let verdict = match (verdict, lives) {
+            (Ok(_), Some(false)) => Err(Rejection::SessionEnded),
+            (verdict, _) => verdict,
+        };
         let outcome = match &verdict {
             Ok(_) => "confirmed",
             Err(refused) => refused.reason(),
@@ -191,7 +225,7 @@ impl<C> Question<C> {
             (Ok(verified), _) => {
                 verified.confirmed_up_to(newest, &epochs);
                 Ok(match why {
-                    Why::Stale => Word::Accept(verified),
+                    Why::Stale | Why::Session => Word::Accept(verified),
                     Why::Doubt => Word::AcceptAndRestamp(verified),
                 })
             }

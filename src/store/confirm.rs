@@ -1,10 +1,11 @@
 //! Every store answers what the layer asks while its copy is stale.
 
-use super::{EpochStore, Judged};
+use super::{EpochStore, Judged, SessionFilter};
 use crate::{
     error::{Error, ErrorKind},
     layer::{Answer, Confirm},
-    scope::Scope,
+    lifetimes::Lifetimes,
+    scope::{Id, Scope},
 };
 
 impl<S: EpochStore> Confirm for S {
@@ -18,5 +19,10 @@ impl<S: EpochStore> Confirm for S {
             return Err(Error::new(ErrorKind::Corrupt, "a cut-off lies above newest"));
         }
         Ok(Answer { cut_off, clock, newest })
+    }
+
+    async fn lives(&self, session: &Id, user: &Id, lifetimes: Lifetimes) -> Result<bool, Error> {
+        let found = self.sessions(&SessionFilter::Id(session.clone()), lifetimes).await?;
+        Ok(found.iter().any(|found| found.user == *user))
     }
 }

@@ -23,6 +23,11 @@ impl<C> Authentic<C> {
         Self { verified }
     }
 
+    /// One that was judged, to be judged again by somebody else.
+    pub(crate) fn again(verified: Verified<C>) -> Self {
+        Self { verified }
+    }
+
     /// The scopes whose cut-offs cover it, without `Everyone`.
     pub(crate) fn scopes(&self) -> Vec<Scope> {
         self.verified.scopes()

@@ -76,8 +76,9 @@ pub enum Rejection {
     /// A cut-off covers the token.
     #[error("the token was revoked")]
     Revoked(Revoked),
-    /// The token has expired, and the session that it belongs to is over: it was not renewed.
-    #[error("the token has expired, and its session is over")]
+    /// The session of the token is over, or the store knows none of that name. Told where the store
+    /// was asked: for a renewal, or on each request.
+    #[error("the token's session is over")]
     SessionEnded,
     /// The token has expired, and it was not renewed because the service refuses the account.
     #[error("the account is refused")]

@@ -143,15 +143,8 @@ impl Devices {
         Pair::of(&serde_json::to_value(pair).unwrap())
     }
 
-    /// The hands move at once and by days, while a poll comes each second.
     pub(crate) async fn synced(&self) {
-        let epochs = &self.instance.epochs;
-        let fresh = async {
-            while epochs.freshness(epochs.clock().now()).age() != Some(Duration::ZERO) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), fresh).await.unwrap();
+        self.instance.synced().await;
     }
 }
 

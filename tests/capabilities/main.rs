@@ -15,6 +15,7 @@ mod port;
 mod program;
 
 mod accounts;
+mod buckets;
 mod devices;
 mod dump;
 mod elsewhere;
@@ -29,3 +30,4 @@ mod renewing;
 mod revocation;
 mod service;
 mod sessions;
+mod strategies;

@@ -85,6 +85,17 @@ impl Instance {
         self.store.revoke(Revocation::new(scope, demand)).await.unwrap()
     }
 
+    /// Once the sync has taken in the time as it is now: the hands move at once and by days, while a
+    /// poll comes each second.
+    pub(crate) async fn synced(&self) {
+        let fresh = async {
+            while self.epochs.freshness(self.epochs.clock().now()).age() != Some(Duration::ZERO) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), fresh).await.unwrap();
+    }
+
     pub(crate) fn check(&self, token: &str) -> Result<Verified, Rejection> {
         self.verifier.verify::<NoClaims>(token.as_bytes())
     }

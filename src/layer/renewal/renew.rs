@@ -60,7 +60,7 @@ pub struct Renewable {
 
 impl Renewable {
     /// What `token` says, if an issuer of this crate can go on from there.
-    pub(super) fn new<C>(token: &Verified<C>) -> Option<Self> {
+    pub(in crate::layer) fn new<C>(token: &Verified<C>) -> Option<Self> {
         if !token.is_renewable() {
             return None;
         }
