@@ -107,6 +107,20 @@ pub enum ConfigError {
         /// The value given.
         word: String,
     },
+    /// Something cannot be a source of tokens, or cannot protect one.
+    #[error("{name:?} {problem}")]
+    TokenSource {
+        /// The header or cookie.
+        name: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A text is no origin as browsers write it.
+    #[error("{origin:?} is no origin as browsers write it, `https://app.example` for instance")]
+    Origin {
+        /// The value given.
+        origin: String,
+    },
     /// Two settings exclude each other.
     #[error("{first} and {second} exclude each other")]
     Contradiction {

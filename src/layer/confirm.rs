@@ -40,7 +40,7 @@ pub trait Confirm: Send + Sync + 'static {
         lifetimes: Lifetimes,
     ) -> impl Future<Output = Result<bool, Error>> + Send {
         let _ = (session, user, lifetimes);
-        async { Err(Error::new(ErrorKind::Store, "it knows no sessions")) }
+        std::future::ready(Err(Error::new(ErrorKind::Store, "it knows no sessions")))
     }
 }
 

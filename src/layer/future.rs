@@ -202,7 +202,9 @@ where
                             let after = match then {
                                 Then::RenewIfDue => After::due(&settings, &admitted, &request),
                                 Then::Restamp => After::restamp(&settings, &admitted, &request),
-                                Then::HandOut(renewed) => Some(After::hand_out(settings, renewed)),
+                                Then::HandOut(renewed) => {
+                                    Some(After::hand_out(settings, renewed, &request))
+                                }
                             };
                             State::Inner { future: pass(&mut service, request, admitted), after }
                         }

@@ -42,7 +42,7 @@ pub(super) fn response(refusal: &Refusal<'_>) -> Response<Bytes> {
     let code = match class {
         Class::BadRequest => INVALID_ARGUMENT,
         Class::Unavailable => UNAVAILABLE,
-        Class::Forbidden => PERMISSION_DENIED,
+        Class::Forbidden | Class::CrossSite => PERMISSION_DENIED,
         Class::Unauthenticated | Class::InvalidToken | Class::StepUp => UNAUTHENTICATED,
     };
     // The status stays 200: any other makes clients guess a code and drop ours.

@@ -8,7 +8,7 @@ use tower_layer::Layer;
 
 use super::{
     Confirmations, Renewal, RevocationService, grpc, policy::Policy, reject::Refusal,
-    stale::WhileStale,
+    source::Sources, stale::WhileStale,
 };
 use crate::{
     error::ConfigError,
@@ -56,6 +56,7 @@ pub(super) struct Settings {
     /// Who is asked about the session of each request.
     pub(super) sessions: Option<Confirmations>,
     pub(super) policy: Policy,
+    pub(super) sources: Sources,
     pub(super) renewal: Option<Renewal>,
 }
 
@@ -73,6 +74,7 @@ impl RevocationLayer {
             in_doubt: None,
             sessions: None,
             policy: Policy::default(),
+            sources: Sources::default(),
             renewal: None,
         };
         Self { settings: Arc::new(settings), claims: PhantomData }
@@ -330,6 +332,7 @@ impl fmt::Debug for Settings {
             .field("in_doubt", &self.in_doubt)
             .field("sessions", &self.sessions)
             .field("policy", &self.policy)
+            .field("sources", &self.sources)
             .field("renewal", &self.renewal)
             .field("on_rejection", &self.on_rejection.as_ref().map(|_| "custom"))
             .finish()

@@ -249,7 +249,6 @@
 
 mod body;
 mod confirm;
-mod extract;
 mod future;
 mod grpc;
 // The file of the layer is named as in all middleware of Tower.
@@ -260,6 +259,7 @@ mod questions;
 mod reject;
 mod renewal;
 mod service;
+mod source;
 mod stale;
 mod strategy;
 mod successor;
@@ -271,4 +271,5 @@ pub use layer::RevocationLayer;
 pub use reject::Refusal;
 pub use renewal::{Presenter, Renew, Renewable, Renewal, RenewalBuilder, Renewed};
 pub use service::RevocationService;
+pub use source::{CookieSource, Csrf, SameSite, TokenSource, UnfitForCookie};
 pub use strategy::Strategy;

@@ -34,6 +34,8 @@ pub(super) enum Class {
     BadRequest,
     /// 401 `invalid_token`.
     InvalidToken,
+    /// 403 without a challenge: no credentials would help.
+    CrossSite,
     /// 403 `insufficient_scope`: the token is good, and not for this.
     Forbidden,
     /// 401 `insufficient_user_authentication`: the token is good, and its user has to log in again.
@@ -105,7 +107,10 @@ impl<'a> Refusal<'a> {
     pub(super) fn class(&self) -> Class {
         match self.rejection {
             Rejection::Missing => Class::Unauthenticated,
-            Rejection::MultipleTokens | Rejection::MalformedHeader => Class::BadRequest,
+            Rejection::MultipleTokens
+            | Rejection::MalformedHeader
+            | Rejection::MalformedCredentials => Class::BadRequest,
+            Rejection::CrossSite => Class::CrossSite,
             Rejection::InsufficientScope | Rejection::NotInGroup => Class::Forbidden,
             Rejection::AuthenticationTooOld | Rejection::AuthenticationContext => Class::StepUp,
             other if other.is_unavailable() => Class::Unavailable,
@@ -127,11 +132,11 @@ impl<'a> Refusal<'a> {
         self.rejection.demand().map(|demand| demand.as_str())
     }
 
-    /// The value of `WWW-Authenticate`. None with 503: authenticating anew would not help.
+    /// The value of `WWW-Authenticate`. None where authenticating anew would not help.
     pub(super) fn challenge(&self) -> Option<HeaderValue> {
         let mut challenge = format!("Bearer realm=\"{}\"", self.realm);
         let error = match self.class() {
-            Class::Unavailable => return None,
+            Class::Unavailable | Class::CrossSite => return None,
             Class::Unauthenticated => None,
             Class::BadRequest => Some("invalid_request"),
             Class::InvalidToken => Some("invalid_token"),
@@ -163,7 +168,7 @@ impl Class {
     fn status(self) -> StatusCode {
         match self {
             Self::Unauthenticated | Self::InvalidToken | Self::StepUp => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -186,6 +191,8 @@ fn title(rejection: &Rejection) -> &'static str {
     match rejection {
         Rejection::Missing => "Access token required",
         Rejection::MalformedHeader => "Malformed Authorization header",
+        Rejection::MalformedCredentials => "Malformed credentials",
+        Rejection::CrossSite => "Cross-site request refused",
         Rejection::MultipleTokens => "More than one access token",
         Rejection::Expired => "Access token expired",
         Rejection::Revoked(_) => "Access token revoked",

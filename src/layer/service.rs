@@ -14,10 +14,11 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use super::{
-    ResponseBody, ResponseFuture, extract,
+    ResponseBody, ResponseFuture,
     future::{Stopped, StoppedFor},
     layer::Settings,
     policy::Admitted,
+    source::Found,
     stale::{Ruling, ask_of_session, rule_in_doubt},
     successor::{After, Revival},
 };
@@ -60,9 +61,17 @@ impl<S, C> RevocationService<S, C> {
     where
         C: DeserializeOwned,
     {
-        let Settings { verifier, fresh_within, while_stale, in_doubt, sessions, policy, .. } =
-            &*self.settings;
-        let token = extract::bearer(request.headers(), request.uri().query())?;
+        let Settings {
+            verifier,
+            fresh_within,
+            while_stale,
+            in_doubt,
+            sessions,
+            policy,
+            sources,
+            ..
+        } = &*self.settings;
+        let Found { token, .. } = sources.find(request)?;
         let epochs = verifier.epochs();
         let now = epochs.clock().now();
         let checked = verifier.check(token, now, *fresh_within)?;

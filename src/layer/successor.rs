@@ -15,6 +15,7 @@ use super::{
     layer::Settings,
     policy::Admitted,
     renewal::{Joined, Outcome, Renewable, Renewal, Renewed, Waiting},
+    source::CookieSource,
 };
 use crate::{
     clock::Reading,
@@ -56,6 +57,9 @@ impl Settings {
     }
 }
 
+/// The proof of a successor, and the successor.
+type Revived<C> = (Verified<C>, Arc<Renewed>);
+
 /// An expired token on its way to a successor.
 pub(super) struct Revival {
     token: Box<Renewable>,
@@ -71,12 +75,12 @@ impl Revival {
         Self { token, joined, own }
     }
 
-    /// Resolves with the proof of the successor, and the successor.
+    /// Resolves when there is one that is good here and now.
     pub(super) fn poll<C: DeserializeOwned>(
         &mut self,
         settings: &Settings,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(Verified<C>, Arc<Renewed>), Rejection>> {
+    ) -> Poll<Result<Revived<C>, Rejection>> {
         loop {
             let renewed = match ready!(self.joined.poll(cx)) {
                 Outcome::Renewed(renewed) => renewed,
@@ -108,6 +112,8 @@ impl Revival {
 pub(super) struct After {
     settings: Arc<Settings>,
     what: What,
+    /// Where the successor goes, if the token came in one.
+    cookie: Option<CookieSource>,
 }
 
 enum What {
@@ -122,7 +128,7 @@ impl After {
         token: &Admitted<C>,
         request: &Request<B>,
     ) -> Option<Box<Self>> {
-        Self::renew(settings, |renewal, lifetimes, now| {
+        Self::renew(settings, request, |renewal, lifetimes, now| {
             renewal.due(token.verified(), request, lifetimes, now)
         })
     }
@@ -134,38 +140,48 @@ impl After {
         token: &Admitted<C>,
         request: &Request<B>,
     ) -> Option<Box<Self>> {
-        Self::renew(settings, |renewal, lifetimes, now| {
+        Self::renew(settings, request, |renewal, lifetimes, now| {
             renewal.revivable(token.verified(), request, lifetimes, now)
         })
     }
 
-    fn renew(
+    fn renew<B>(
         settings: &Arc<Settings>,
+        request: &Request<B>,
         token: impl FnOnce(&Renewal, Lifetimes, Duration) -> Option<Box<Renewable>>,
     ) -> Option<Box<Self>> {
         let renewal = settings.renewal.as_ref()?;
         let epochs = settings.verifier.epochs();
         let clock = epochs.store_clock(epochs.clock().now())?;
         let token = token(renewal, epochs.lifetimes(), clock.latest)?;
-        Some(Box::new(Self { settings: settings.clone(), what: What::Renew(token) }))
+        let cookie = settings.sources.cookie_of(request);
+        Some(Box::new(Self { settings: settings.clone(), what: What::Renew(token), cookie }))
     }
 
     /// For a request whose token was renewed already.
-    pub(super) fn hand_out(settings: Arc<Settings>, renewed: Arc<Renewed>) -> Box<Self> {
-        Box::new(Self { settings, what: What::HandOut(renewed) })
+    pub(super) fn hand_out<B>(
+        settings: Arc<Settings>,
+        renewed: Arc<Renewed>,
+        request: &Request<B>,
+    ) -> Box<Self> {
+        let cookie = settings.sources.cookie_of(request);
+        Box::new(Self { settings, what: What::HandOut(renewed), cookie })
     }
 
     /// Does it, or begins to.
     pub(super) fn answered<B>(self, response: &Response<B>) -> Option<HandingOut> {
-        let Self { settings, what } = self;
-        if !settings.renewal.as_ref().is_some_and(|renewal| renewal.goes_with(response)) {
+        let Self { settings, what, cookie } = self;
+        let is_told = |cookie: &CookieSource| cookie.is_set_in(response.headers());
+        if !settings.renewal.as_ref().is_some_and(|renewal| renewal.goes_with(response))
+            || cookie.as_ref().is_some_and(is_told)
+        {
             return None;
         }
         let joined = match what {
             What::Renew(token) => settings.join(&token),
             What::HandOut(renewed) => Joined::Known(Outcome::Renewed(renewed)),
         };
-        Some(HandingOut { settings, joined })
+        Some(HandingOut { settings, joined, cookie })
     }
 }
 
@@ -173,19 +189,27 @@ impl After {
 pub(super) struct HandingOut {
     settings: Arc<Settings>,
     joined: Joined,
+    cookie: Option<CookieSource>,
 }
 
 impl HandingOut {
     /// Writes it into the response; nothing, if there is none to be had.
     pub(super) fn poll<B>(&mut self, response: &mut Response<B>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { settings, joined } = self;
+        let Self { settings, joined, cookie } = self;
         let outcome = ready!(joined.poll(cx));
         if let (Outcome::Renewed(renewed), Some(renewal)) = (outcome, &settings.renewal)
             // What this request has revoked itself, by a change of the password for instance, may
             // have come after it.
             && let Ok(Checked::Good(_)) = settings.judge::<NoClaims>(&renewed)
         {
-            renewal.hand_out(&renewed, response);
+            match cookie {
+                None => renewal.hand_out(&renewed, response),
+                Some(cookie) => {
+                    // As long as an expired token can be renewed.
+                    let max_age = settings.verifier.epochs().lifetimes().idle();
+                    cookie.replace(renewed.as_str(), max_age, response.headers_mut());
+                }
+            }
         }
         Poll::Ready(())
     }

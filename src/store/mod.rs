@@ -22,17 +22,21 @@
 //! - **Request**: a revocation inside the caller's transaction is written unsealed, and sealed by
 //!   whoever meets it first after the commit: the revoker, a mint, a ticket or a poll.
 //!
-//! The decisions are in `order.rs`, apart from any database; what happens under the lock of the clock
-//! row is in `writer.rs`, over the single statements of `tables.rs`, which each SQL database words.
+//! The decisions are in `order.rs` and `family.rs`, apart from any database; what happens under the
+//! lock of the clock row is in `writer.rs`, over the single statements of `tables.rs`, which each SQL
+//! database words.
 
 mod any;
 mod confirm;
+mod family;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod limits;
 mod memory;
 mod mint;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(feature = "_sql")]
+mod operations;
 mod order;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{
     Device,
+    family::{Family, Use},
     mint::{Mint, MintFor, Minted},
 };
 use crate::{
@@ -34,72 +35,6 @@ pub(super) struct SessionRow {
     pub(super) last_stamp: Stamp,
     pub(super) family: Family,
     pub(super) device: Device,
-}
-
-/// The refresh tokens of a session. They differ by a counter.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Family {
-    /// That of the current one.
-    pub(super) counter: u64,
-    /// Those below are void: no copy of them is any use, and none is a sign of a theft.
-    pub(super) void_below: u64,
-    /// When the ones before the current one were spent, newest first.
-    pub(super) spent: Vec<Duration>,
-}
-
-/// What presenting a refresh token means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
-    /// It is spent now.
-    Current,
-    /// It was spent, for the first time at this moment, and gets its successor again.
-    Again(Duration),
-    /// It was made void, or never handed out by the store as it is now.
-    Invalid,
-    /// It was spent, its successor too, and the grace time is over: somebody has a copy.
-    Reused,
-}
-
-impl Family {
-    /// How many moments of spending are kept within a grace time. Whoever refreshes more often
-    /// than that, and comes with a token from before, is taken for a thief: were they not, a thief
-    /// could refresh fast enough never to be one.
-    pub(super) const REMEMBERED: usize = 100;
-
-    pub(super) fn presented(&self, counter: u64, grace: Duration, now: Duration) -> Use {
-        if counter < self.void_below || counter > self.counter {
-            return Use::Invalid;
-        }
-        let Some(successors) = self.counter.checked_sub(counter + 1) else {
-            return Use::Current;
-        };
-        let spent = usize::try_from(successors).ok().and_then(|index| self.spent.get(index));
-        match spent {
-            // Its successor is the current one, and unused.
-            Some(&spent) if successors == 0 || now < spent.saturating_add(grace) => {
-                Use::Again(spent)
-            }
-            // Too late, or forgotten.
-            _ => Use::Reused,
-        }
-    }
-
-    /// The current one is spent at `now`, and the next one is current.
-    pub(super) fn spend(&mut self, grace: Duration, now: Duration) {
-        self.counter += 1;
-        // From the first that is too old on: a moment's place says whose it is, also after the
-        // clock was set.
-        let kept = self.spent.iter().take_while(|spent| now < spent.saturating_add(grace)).count();
-        self.spent.truncate(kept.min(Self::REMEMBERED - 1));
-        self.spent.insert(0, now);
-    }
-
-    /// All so far are void.
-    pub(super) fn void(&mut self) {
-        self.counter += 1;
-        self.void_below = self.counter;
-        self.spent.clear();
-    }
 }
 
 impl SessionRow {
@@ -297,7 +232,13 @@ pub(super) fn verdict(mint: &Mint, session: Option<&SessionRow>, snapshot: Snaps
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::{
+        lifetimes::Lifetimes,
+        store::{Presented, SameDevice, Ticket},
+    };
 
     const GRACE: Duration = Duration::from_secs(10);
 
@@ -305,52 +246,139 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    #[test]
-    fn a_spent_token_gets_its_successor_while_that_is_unused_or_within_the_grace_time() {
-        let mut family = Family::default();
-        assert_eq!(family.presented(0, GRACE, at(100)), Use::Current);
-        family.spend(GRACE, at(100));
-        // However late: nobody has used the successor.
-        for now in [100, 105, 9_999] {
-            assert_eq!(family.presented(0, GRACE, at(now)), Use::Again(at(100)));
-        }
-        family.spend(GRACE, at(104));
-        assert_eq!(family.presented(0, GRACE, at(109)), Use::Again(at(100)));
-        assert_eq!(family.presented(0, GRACE, at(110)), Use::Reused);
-        assert_eq!(family.presented(1, GRACE, at(9_999)), Use::Again(at(104)));
-        assert_eq!(family.presented(2, GRACE, at(9_999)), Use::Current);
-        assert_eq!(family.presented(3, GRACE, at(100)), Use::Invalid);
-        assert_eq!(family.presented(u64::MAX, GRACE, at(100)), Use::Invalid);
+    fn cut_off(demand: Demand, at: u64) -> CutOff {
+        CutOff::at(StoreTime::from_micros(at), demand)
+    }
+
+    /// A renewal of a token with the stamp 50, of a session with the last stamp 70.
+    fn renewal() -> (Mint, SessionRow) {
+        let id = |text| Id::new(text).unwrap();
+        let mint = Mint {
+            ticket: Ticket::new(StoreTime::from_micros(90)),
+            session: MintFor::Renew(Presented {
+                stamp: Stamp::from_micros(50),
+                token: id("token"),
+                groups: vec![id("presented")],
+                same: SameDevice::default(),
+                revoke: false,
+            }),
+            sid: id("session"),
+            user: id("alice"),
+            groups: vec![id("now")],
+            device: Device::new(),
+            lifetimes: Lifetimes::default(),
+        };
+        let row = SessionRow {
+            groups: vec![id("last")],
+            ..SessionRow::begin(&mint, Stamp::from_micros(70), at(100))
+        };
+        (mint, row)
+    }
+
+    const NOTHING: Snapshot = Snapshot {
+        newest: StoreTime::ZERO,
+        guarded: CutOff::NONE,
+        asked: CutOff::NONE,
+        presented: CutOff::NONE,
+        now: Duration::from_secs(100),
+    };
+
+    fn nothing() -> Snapshot {
+        Snapshot { newest: StoreTime::from_micros(90), ..NOTHING }
     }
 
     #[test]
-    fn what_was_made_void_is_invalid_and_no_theft() {
-        let mut family = Family::default();
-        family.spend(GRACE, at(100));
-        family.void();
-        for counter in [0, 1] {
-            assert_eq!(family.presented(counter, GRACE, at(100)), Use::Invalid);
-        }
-        assert_eq!(family.presented(2, GRACE, at(9_999)), Use::Current);
-        family.spend(GRACE, at(101));
-        family.spend(GRACE, at(102));
-        assert_eq!(family.presented(2, GRACE, at(9_999)), Use::Reused);
-        assert_eq!(family.presented(1, GRACE, at(9_999)), Use::Invalid);
+    fn a_renewal_is_held_against_the_scopes_of_both_tokens_and_of_the_session() {
+        let (mint, row) = renewal();
+        let held_against = HeldAgainst::of(&mint, Some(&row));
+        let group = |name| Scope::group(name).unwrap();
+        let is = |list: &[Scope], scopes: &[Scope]| {
+            let of = |list: &[Scope]| list.iter().cloned().collect::<BTreeSet<_>>();
+            assert_eq!(of(list), of(scopes));
+        };
+        let own =
+            [Scope::Everyone, Scope::user("alice").unwrap(), Scope::session("session").unwrap()];
+        is(&held_against.asked, &[&own[..], &[group("now")]].concat());
+        let guarded = [group("now"), group("last"), group("presented")];
+        is(&held_against.guarded, &[&own[..], &guarded].concat());
+        let presented = [group("presented"), Scope::token("token").unwrap()];
+        is(&held_against.presented, &[&own[..], &presented].concat());
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut family = Family::default();
-        for second in 0..1_000 {
-            family.spend(GRACE, at(second));
-            assert!(family.spent.len() <= 10);
+    fn a_renewal_goes_by_the_stamp_of_the_token_and_not_of_the_session() {
+        let (mint, row) = renewal();
+        for demand in [Demand::Refresh, Demand::Login] {
+            for (revoked_before, verdict_then) in [
+                (49, Verdict::Mint),
+                (50, Verdict::Refuse(ErrorKind::TokenRevoked(demand))),
+                (69, Verdict::Refuse(ErrorKind::TokenRevoked(demand))),
+            ] {
+                let presented = cut_off(demand, revoked_before);
+                let snapshot = Snapshot { presented, guarded: presented, ..nothing() };
+                assert_eq!(verdict(&mint, Some(&row), snapshot), verdict_then, "{revoked_before}");
+            }
         }
-        for _ in 0..1_000 {
-            family.spend(GRACE, at(1_000));
+        // From there on the session has ended, which comes first.
+        let login = cut_off(Demand::Login, 70);
+        let snapshot = Snapshot { presented: login, guarded: login, ..nothing() };
+        let ended = Verdict::Refuse(ErrorKind::SessionEnded);
+        assert_eq!(verdict(&mint, Some(&row), snapshot), ended);
+        assert_eq!(verdict(&mint, None, nothing()), ended);
+    }
+
+    #[test]
+    fn a_renewal_from_ahead_of_the_store_reads_again() {
+        let (mint, row) = renewal();
+        let again = Verdict::Refuse(ErrorKind::RevokedMeanwhile(Demand::Refresh));
+        for (newest, verdict_then) in [(90, Verdict::Mint), (89, again), (48, again)] {
+            let snapshot = Snapshot { newest: StoreTime::from_micros(newest), ..nothing() };
+            assert_eq!(verdict(&mint, Some(&row), snapshot), verdict_then, "{newest}");
         }
-        assert_eq!(family.spent.len(), Family::REMEMBERED);
-        assert_eq!(family.presented(family.counter - 100, GRACE, at(1_001)), Use::Again(at(1_000)));
-        let forgotten = family.counter - 101;
-        assert_eq!(family.presented(forgotten, GRACE, at(1_001)), Use::Reused);
+        let mint = Mint { ticket: Ticket::new(StoreTime::from_micros(48)), ..mint };
+        for (newest, verdict_then) in [(49, Verdict::Mint), (48, again)] {
+            let snapshot = Snapshot { newest: StoreTime::from_micros(newest), ..nothing() };
+            assert_eq!(verdict(&mint, Some(&row), snapshot), verdict_then, "{newest}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_of_a_device_is_not_the_same() {
+        let (ip, user_agent) = ([192, 0, 2, 1].into(), "phone");
+        let phone = Device::new().with_ip(ip).with_user_agent(user_agent);
+        let both = SameDevice { ip: true, user_agent: true };
+        assert!(both.holds(&phone, &phone.clone().with_label("mine")));
+        let unknown = Device::new();
+        for (known, seen) in [(&unknown, &unknown), (&unknown, &phone), (&phone, &unknown)] {
+            assert!(SameDevice::default().holds(known, seen));
+            for (ip, user_agent) in [(true, false), (false, true)] {
+                assert!(!SameDevice { ip, user_agent }.holds(known, seen), "{known:?} {seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_renewal_touches_no_refresh_token_and_moves_no_device() {
+        let (mut mint, mut row) = renewal();
+        row.device = Device::new().with_user_agent("phone");
+        row.family.spend(GRACE, at(100));
+        mint.device = Device::new().with_user_agent("laptop").with_label("mine");
+        let minted = row.go_on(&mint, Stamp::from_micros(60), at(200));
+        assert_eq!((minted.counter, minted.session_began), (1, at(100)));
+        assert_eq!((row.family.counter, row.family.spent.as_slice()), (1, &[at(100)][..]));
+        assert_eq!((row.refreshed_at, row.last_stamp), (at(200), Stamp::from_micros(70)));
+        assert_eq!(row.device, Device::new().with_user_agent("phone").with_label("mine"));
+        assert_eq!(row.groups, mint.groups);
+    }
+
+    #[test]
+    fn a_token_without_a_session_is_held_against_its_ticket_alone() {
+        let mint = Mint { session: MintFor::Token, ..renewal().0 };
+        assert_eq!(verdict(&mint, None, nothing()), Verdict::Mint);
+        for demand in [Demand::Refresh, Demand::Login] {
+            let late = Verdict::Refuse(ErrorKind::RevokedMeanwhile(demand));
+            let snapshot = Snapshot { asked: cut_off(demand, 91), ..nothing() };
+            assert_eq!(verdict(&mint, None, snapshot), late);
+        }
     }
 }

@@ -20,9 +20,17 @@ pub enum Rejection {
     /// The `Authorization` header is not `Bearer`, one space and a token.
     #[error("the Authorization header is not a bearer token")]
     MalformedHeader,
+    /// The [cookie or header](crate::layer::TokenSource) that is to hold the token holds something
+    /// else, or nothing.
+    #[error("what is to hold the access token holds something else")]
+    MalformedCredentials,
     /// The request carries more than one token, or more than one `Authorization` header.
     #[error("more than one access token was presented")]
     MultipleTokens,
+    /// The token came in a cookie, and nothing proves that a page of our own sent the request: see
+    /// [`Csrf`](crate::layer::Csrf).
+    #[error("nothing proves that the request was not made by another site")]
+    CrossSite,
     /// The token is over the size limit.
     #[error("the token is too large")]
     TooLarge,
@@ -143,7 +151,9 @@ impl Rejection {
         match self {
             Self::Missing => "missing",
             Self::MalformedHeader => "malformed_header",
+            Self::MalformedCredentials => "malformed_credentials",
             Self::MultipleTokens => "multiple_tokens",
+            Self::CrossSite => "cross_site",
             Self::TooLarge => "too_large",
             Self::Malformed(_) => "malformed",
             Self::ForbiddenHeader(_) => "forbidden_header",
@@ -185,7 +195,7 @@ impl Rejection {
             Self::Revoked(revoked) => Some(revoked.demand),
             Self::Expired => Some(Demand::Refresh),
             Self::NotYetValid | Self::IssuedInFuture => Some(Demand::Refresh),
-            Self::InsufficientScope | Self::NotInGroup => None,
+            Self::CrossSite | Self::InsufficientScope | Self::NotInGroup => None,
             _ if self.is_unavailable() => None,
             _ => Some(Demand::Login),
         }

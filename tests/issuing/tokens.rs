@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use tower_revocation::{
-    Algorithm, Demand, Epochs, Grant, Id, Issuer, KeyRing, Rejection, Scope, Verified,
+    Algorithm, Demand, EpochStore, Epochs, Grant, Id, Issuer, KeyRing, Rejection, Scope, Verified,
     error::{ConfigError, ErrorKind},
     lifetimes::Lifetimes,
     store::MemoryStore,
@@ -103,6 +103,43 @@ async fn a_refresh_keeps_the_session_and_its_login_time() {
     assert_eq!(verified.auth_time(), Some(START.as_secs()));
     assert_eq!(verified.issued_at(), START.as_secs() + 60);
     assert_eq!(verified.groups().collect::<Vec<_>>(), ["staff"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_without_a_session_is_one_statement_and_is_revoked_like_any() {
+    let data = tempfile::tempdir().unwrap();
+    let instance = Instance::start(data.path()).await;
+    let (issuer, alice) = (&instance.issuer, Id::new("alice").unwrap());
+    for scope in [
+        None,
+        Some(Scope::user("alice").unwrap()),
+        Some(Scope::group("staff").unwrap()),
+        Some(Scope::Everyone),
+    ] {
+        let ticket = issuer.ticket().await.unwrap();
+        let before = instance.store.statements().session;
+        let token = issuer.issue(ticket, grant("alice", &["staff"])).await.unwrap();
+        assert_eq!(instance.store.statements().session - before, 1);
+        let verified = instance.check(token.as_str()).unwrap();
+        assert_eq!(verified.session(), Some(token.session().as_str()));
+        assert_eq!(verified.auth_time(), Some(START.as_secs()));
+        assert_eq!(token.expires_in(), Duration::from_secs(900));
+        assert!(issuer.sessions(&alice).await.unwrap().is_empty());
+
+        let scope = scope.unwrap_or(Scope::Session(token.session().clone()));
+        let receipt = instance.revoke(scope, Demand::Login).await;
+        instance.epochs.wait_for(&receipt).await;
+        let refused = instance.check(token.as_str());
+        assert!(matches!(refused, Err(Rejection::Revoked(why)) if why.demand == Demand::Login));
+        // There is nothing to be refreshed, and no session to go on with.
+        let claims = async |_| Ok(grant("alice", &[]));
+        let again = issuer.reissue(alice.clone(), token.session().clone(), claims).await;
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::SessionEnded);
+    }
+    let ticket = issuer.ticket().await.unwrap();
+    instance.revoke(Scope::user("alice").unwrap(), Demand::Login).await;
+    let late = issuer.issue(ticket, grant("alice", &[])).await;
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::RevokedMeanwhile(Demand::Login));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_revocation::{
-    Demand, RevocationLayer, Scope, Verified,
+    Demand, Id, RevocationLayer, Scope, Verified,
     cutoff::{CutOff, StoreTime},
     error::{ConfigError, Error, ErrorKind},
     layer::{Renew, Renewable, Renewal, RenewalBuilder, Renewed, ResponseBody},
@@ -608,4 +608,21 @@ fn settings_that_make_no_sense_are_refused() {
         let refused = layer.renew(settings.build().unwrap());
         assert!(matches!(refused, Err(ConfigError::Duration { .. })));
     }
+}
+
+#[tokio::test]
+async fn a_successor_still_has_to_fit_the_route_and_none_is_made_for_who_is_refused() {
+    let mut renewing = Renewing::new();
+    let plain = renewing.layer.clone();
+    for (group, expected) in [("admin", (403, false)), ("staff", (200, true))] {
+        renewing.layer = plain.clone().require_group(Id::new(group).unwrap());
+        let expired = renewing.ask(&own(group, NOW - 320, NOW - 20));
+        renewing.order().await.successor(NOW);
+        let (status, successor) = expired.told().await;
+        assert_eq!((status, successor.is_some()), expected, "{group}");
+    }
+    renewing.layer = plain.require_group(Id::new("admin").unwrap());
+    let due = renewing.ask(&own("due", NOW - 200, NOW + 100));
+    assert_eq!(due.told().await, (403, None));
+    renewing.no_order().await;
 }

@@ -11,8 +11,8 @@ use tower_revocation::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        Device, EpochStore, MemoryStore, Mint, MintFor, Minted, Requested, Revocation, SqliteStore,
-        Ticket, Watch,
+        Device, EpochStore, MemoryStore, Mint, MintFor, Minted, Presented, Requested, Revocation,
+        SameDevice, SqliteStore, Ticket, Watch,
     },
 };
 
@@ -164,6 +164,30 @@ impl Harness for Sqlite {
             transaction.rollback().await.unwrap();
         }
         requested
+    }
+}
+
+/// Holds the statements of a refresh, a renewal and a token without a session against `counts`.
+pub async fn counts_of_renewals<H: Harness>(harness: &H, ticket: Ticket, counts: [u64; 3]) {
+    let (groups, sid) = (["staff", "admin"], Id::random());
+    let login = harness.mint(ticket, MintFor::Login, &sid, "alice", &groups).await.unwrap();
+    let presented = Presented {
+        stamp: login.stamp,
+        token: Id::random(),
+        groups: vec![Id::new("staff").unwrap()],
+        same: SameDevice::default(),
+        revoke: false,
+    };
+    let sessions =
+        [MintFor::Refresh { counter: 0, grace: GRACE }, MintFor::Renew(presented), MintFor::Token];
+    for (session, count) in sessions.into_iter().zip(counts) {
+        for _ in 0..2 {
+            harness.clock().advance(Duration::from_secs(1));
+            let before = harness.store().statements().session;
+            harness.mint(ticket, session.clone(), &sid, "alice", &groups).await.unwrap();
+            let sent = harness.store().statements().session - before;
+            assert_eq!(sent, count, "{session:?}");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tower_revocation::Demand;
+use tower_revocation::{Demand, store::SameDevice};
 
 use crate::harness::GRACE;
 
@@ -40,6 +40,24 @@ pub(crate) enum Operation {
         slot: usize,
         at: At,
         who: Who,
+    },
+    /// The access token so many back is presented, as if its stamp were by so much another.
+    Renew {
+        slot: usize,
+        back: usize,
+        lift: i64,
+        same: SameDevice,
+        /// Which of [`DEVICES`] is seen.
+        seen: usize,
+        revoke: bool,
+        at: At,
+        who: Who,
+    },
+    /// An access token without a session.
+    Issue {
+        user: usize,
+        groups: usize,
+        ticket: Asked,
     },
     Revoke(Vec<Asks>),
     Request {
@@ -121,7 +139,8 @@ pub(crate) enum Over {
     User(usize),
     Group(usize),
     Session(usize),
-    Token,
+    /// The last access token of the session.
+    Token(usize),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +157,14 @@ pub(crate) enum Filter {
 pub(crate) const SLOTS: usize = 3;
 pub(crate) const USERS: [&str; 2] = ["alice", "bob"];
 pub(crate) const GROUPS: [&[&str]; 4] = [&[], &["staff"], &["admins"], &["admins", "staff"]];
+
+/// Address and user agent.
+pub(crate) const DEVICES: [(Option<[u8; 4]>, Option<&str>); 4] = [
+    (None, None),
+    (Some([192, 0, 2, 1]), Some("phone")),
+    (Some([192, 0, 2, 2]), Some("phone")),
+    (Some([192, 0, 2, 1]), Some("laptop")),
+];
 
 pub(crate) fn slot() -> impl Strategy<Value = usize> {
     0..SLOTS
@@ -194,13 +221,37 @@ pub(crate) fn refresh() -> impl Strategy<Value = Operation> {
     })
 }
 
+pub(crate) fn renew() -> impl Strategy<Value = Operation> {
+    let lift = prop_oneof![12 => Just(0), 1 => Just(-1_i64), 1 => Just(1), 1 => Just(2)];
+    let back = prop_oneof![6 => Just(0_usize), 3 => Just(1), 1 => Just(2)];
+    let same = prop_oneof![
+        3 => Just((false, false)), 1 => Just((true, false)), 1 => Just((false, true)),
+        1 => Just((true, true)),
+    ];
+    (slot(), back, lift, same, 0..DEVICES.len(), prop::bool::weighted(0.2)).prop_flat_map(
+        |(slot, back, lift, (ip, user_agent), seen, revoke)| {
+            let same = SameDevice { ip, user_agent };
+            (at(slot), who()).prop_map(move |(at, who)| Operation::Renew {
+                slot,
+                back,
+                lift,
+                same,
+                seen,
+                revoke,
+                at,
+                who,
+            })
+        },
+    )
+}
+
 pub(crate) fn over() -> impl Strategy<Value = Over> {
     prop_oneof![
         1 => Just(Over::Everyone),
         3 => (0..USERS.len()).prop_map(Over::User),
         4 => (0..2_usize).prop_map(Over::Group),
         3 => slot().prop_map(Over::Session),
-        1 => Just(Over::Token),
+        2 => slot().prop_map(Over::Token),
     ]
 }
 
@@ -226,6 +277,10 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
         3 => slot().prop_flat_map(|slot| {
             (at(slot), who()).prop_map(move |(at, who)| Operation::Reissue { slot, at, who })
         }),
+        12 => renew(),
+        2 => (0..USERS.len(), 0..GROUPS.len(), asked()).prop_map(
+            |(user, groups, ticket)| Operation::Issue { user, groups, ticket },
+        ),
         4 => prop::collection::vec(asks(), 1..3).prop_map(Operation::Revoke),
         4 => (asks(), prop::bool::weighted(0.8), any::<bool>()).prop_map(
             |(asks, committed, sealed)| Operation::Request { asks, committed, sealed },

@@ -53,6 +53,7 @@ mod model;
 mod mysql;
 mod postgres;
 mod refreshing;
+mod renewing;
 mod servers;
 mod sessions;
 mod sqlite;

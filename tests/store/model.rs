@@ -1,7 +1,7 @@
 //! Every store lives through the same random histories as the one in memory, and must answer alike,
 //! step by step.
 //!
-//! SQLite and PostgreSQL decide a refresh in one statement, MySQL under a lock that is shared; the
+//! SQLite and PostgreSQL decide a refresh or a renewal in one statement, MySQL under a lock that is shared; the
 //! store in memory decides by the plain code that those fall back to. Histories are aimed at the
 //! limits where two spellings of one decision part: the last microsecond of a grace time or a life,
 //! a counter that was made void, a group that is new, a ticket from ahead.
@@ -10,13 +10,13 @@ use std::{fmt::Debug, time::Duration};
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use tower_revocation::{
-    cutoff::{CutOff, Receipt, StoreTime},
+    cutoff::{CutOff, Receipt, Stamp, StoreTime},
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
         Audit, Changes, Device, Entry, EpochStore, MemoryStore, MemoryWatch, Mint, MintFor, Minted,
-        Requested, Revocation, Session, SessionFilter, Ticket, Watch,
+        Presented, Requested, Revocation, Session, SessionFilter, Ticket, Watch,
     },
 };
 
@@ -61,6 +61,15 @@ struct Held {
     began: Duration,
     /// When the counters were handed out: the moment at which the ones before were spent.
     counted_at: Vec<(u64, Duration)>,
+    /// Its access tokens.
+    tokens: Vec<Token>,
+}
+
+#[derive(Clone, Debug)]
+struct Token {
+    id: Id,
+    stamp: Stamp,
+    groups: usize,
 }
 
 /// The store in memory, and another.
@@ -78,6 +87,7 @@ struct Both<H: Harness> {
     cursor: StoreTime,
     pending: Vec<RequestedOfBoth<H>>,
     logins: u32,
+    tokens: u32,
 }
 
 /// A request to both.
@@ -111,6 +121,7 @@ impl<H: Harness> Both<H> {
             cursor: StoreTime::ZERO,
             pending: Vec::new(),
             logins: 0,
+            tokens: 0,
         };
         for slot in 0..SLOTS {
             both.held.push(both.nobody());
@@ -143,6 +154,23 @@ impl<H: Harness> Both<H> {
             Operation::Reissue { slot, at, who } => {
                 self.set_clock(at);
                 self.go_on(slot, MintFor::Reissue, who).await?;
+            }
+            Operation::Renew { slot, back, lift, same, seen, revoke, at, who } => {
+                self.set_clock(at);
+                let tokens = &self.held[slot].tokens;
+                if let Some(index) = tokens.len().checked_sub(back + 1) {
+                    let Token { id, stamp, groups } = tokens[index].clone();
+                    let stamp = Stamp::from_micros(stamp.as_micros().saturating_add_signed(lift));
+                    let groups = ids(groups);
+                    let renewal = Presented { stamp, token: id, groups, same, revoke };
+                    self.renew(slot, renewal, seen, who).await?;
+                }
+            }
+            Operation::Issue { user, groups, ticket } => {
+                self.logins += 1;
+                let apart = Held { user, ..self.nobody() };
+                let mint = self.mint(&apart, MintFor::Token, ticket, groups).await?;
+                let _ = self.minted(&mint).await?;
             }
             Operation::Revoke(asks) => {
                 let revocations: Vec<_> =
@@ -231,7 +259,26 @@ impl<H: Harness> Both<H> {
         let mint = self.mint(&held, MintFor::Login, ticket, groups).await?;
         if let Ok(minted) = self.minted(&mint).await? {
             self.held[slot] = held;
-            self.hold(slot, minted);
+            self.hold(slot, minted, groups);
+        }
+        Ok(())
+    }
+
+    async fn renew(
+        &mut self,
+        slot: usize,
+        presented: Presented,
+        seen: usize,
+        who: Who,
+    ) -> Outcome<()> {
+        let held = self.held[slot].clone();
+        let mut mint = self.mint(&held, MintFor::Renew(presented), who.ticket, who.groups).await?;
+        mint.device = device(seen);
+        if who.stranger {
+            mint.user = id("mallory");
+        }
+        if let Ok(minted) = self.minted(&mint).await? {
+            self.hold_token(slot, minted, who.groups);
         }
         Ok(())
     }
@@ -243,7 +290,7 @@ impl<H: Harness> Both<H> {
             mint.user = id("mallory");
         }
         if let Ok(minted) = self.minted(&mint).await? {
-            self.hold(slot, minted);
+            self.hold(slot, minted, who.groups);
         }
         Ok(())
     }
@@ -317,14 +364,23 @@ impl<H: Harness> Both<H> {
 
     fn nobody(&self) -> Held {
         let sid = id(&format!("session-{}", self.logins));
-        Held { sid, user: 0, counter: 0, began: START, counted_at: Vec::new() }
+        let (counted_at, tokens) = (Vec::new(), Vec::new());
+        Held { sid, user: 0, counter: 0, began: START, counted_at, tokens }
     }
 
-    fn hold(&mut self, slot: usize, minted: Minted) {
+    fn hold(&mut self, slot: usize, minted: Minted, groups: usize) {
         let held = &mut self.held[slot];
         held.counter = held.counter.max(minted.counter);
         held.began = minted.session_began;
         held.counted_at.push((minted.counter, minted.counted_at));
+        self.hold_token(slot, minted, groups);
+    }
+
+    fn hold_token(&mut self, slot: usize, minted: Minted, groups: usize) {
+        self.tokens += 1;
+        let id = id(&format!("token-{}", self.tokens));
+        self.newest.push(StoreTime::from_micros(minted.stamp.as_micros() - 1));
+        self.held[slot].tokens.push(Token { id, stamp: minted.stamp, groups });
     }
 
     fn learn(&mut self, receipt: Result<Receipt, ErrorKind>) {
@@ -356,13 +412,13 @@ impl<H: Harness> Both<H> {
         groups: usize,
     ) -> Outcome<Mint> {
         let ticket = self.ticket(ticket).await?;
-        let device = Device::new().with_label(&format!("device {}", ticket.stamp()));
+        let device = device(groups).with_label(&format!("device {}", ticket.stamp()));
         Ok(Mint {
             ticket,
             session,
             sid: held.sid.clone(),
             user: id(USERS[held.user]),
-            groups: GROUPS[groups].iter().map(|group| id(group)).collect(),
+            groups: ids(groups),
             device: if groups == 0 { Device::new() } else { device },
             lifetimes: self.lifetimes,
         })
@@ -411,7 +467,10 @@ impl<H: Harness> Both<H> {
             Over::User(user) => Scope::User(id(USERS[user])),
             Over::Group(group) => Scope::Group(id(GROUPS[3][group])),
             Over::Session(slot) => Scope::Session(self.held[slot].sid.clone()),
-            Over::Token => Scope::token("token").unwrap(),
+            Over::Token(slot) => {
+                let last = self.held[slot].tokens.last().map(|token| token.id.clone());
+                Scope::Token(last.unwrap_or_else(|| id("token")))
+            }
         }
     }
 
@@ -439,6 +498,16 @@ impl<H: Harness> Both<H> {
 
 fn id(text: &str) -> Id {
     Id::new(text).unwrap()
+}
+
+fn ids(groups: usize) -> Vec<Id> {
+    GROUPS[groups].iter().map(|group| id(group)).collect()
+}
+
+fn device(number: usize) -> Device {
+    let (ip, user_agent) = DEVICES[number];
+    let device = user_agent.map_or(Device::new(), |seen| Device::new().with_user_agent(seen));
+    ip.map_or(device.clone(), |seen| device.with_ip(seen.into()))
 }
 
 /// Holds `cases` histories of the store that `make` makes against those of the store in memory.

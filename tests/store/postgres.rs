@@ -18,7 +18,7 @@ use tower_revocation::{
 
 use crate::{
     databases::Database,
-    harness::{Harness, START, cut_off, kind, newest, user},
+    harness::{Harness, START, counts_of_renewals, cut_off, kind, newest, user},
     servers::Postgres,
 };
 
@@ -203,6 +203,15 @@ async fn a_login_and_a_refresh_are_one_statement_each() {
         let minted = harness.mint(ticket, refresh, &sid, "alice", &["staff"]).await.unwrap();
         assert_eq!((minted.counter, session() - before), (successor, 1));
     }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; run with bash .ci/databases cargo test -- --ignored"]
+async fn a_renewal_is_one_statement_and_so_is_a_token_without_a_session() {
+    let harness = Postgres::new().await;
+    revoke(harness.store(), "alice").await;
+    let ticket = harness.store().ticket().await.unwrap();
+    counts_of_renewals(&harness, ticket, [1, 1, 1]).await;
 }
 
 #[tokio::test]

@@ -112,12 +112,12 @@ impl Renewable {
         &self.presenter
     }
 
-    /// Whether the address has to be that of the session's last login or renewal.
+    /// Whether the address has to be that of the session's last login or refresh.
     pub fn wants_same_ip(&self) -> bool {
         self.same_ip
     }
 
-    /// Whether the user agent has to be that of the session's last login or renewal.
+    /// Whether the user agent has to be that of the session's last login or refresh.
     pub fn wants_same_user_agent(&self) -> bool {
         self.same_user_agent
     }

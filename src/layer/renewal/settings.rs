@@ -275,7 +275,7 @@ impl RenewalBuilder {
         self
     }
 
-    /// Renews only for the address that the session was logged in, refreshed or renewed from last. An
+    /// Renews only for the address that the session was logged in or refreshed from last. An
     /// address that is not known is another one. Needs [`client_ip`](RenewalBuilder::client_ip).
     #[must_use]
     pub fn require_same_ip(mut self) -> Self {
@@ -283,7 +283,7 @@ impl RenewalBuilder {
         self
     }
 
-    /// Renews only for the user agent that the session was logged in, refreshed or renewed with last.
+    /// Renews only for the user agent that the session was logged in or refreshed with last.
     /// One that is not known is another one.
     #[must_use]
     pub fn require_same_user_agent(mut self) -> Self {

@@ -12,7 +12,8 @@ use crate::{
     scope::Id,
     store::{
         Device, MAX_LISTED, Session, SessionFilter,
-        order::{Family, SessionRow},
+        family::Family,
+        order::SessionRow,
         sql::{as_i64, corrupt, device, duration, duration_i64, failed, id, json, unsigned},
     },
 };

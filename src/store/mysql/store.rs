@@ -25,6 +25,7 @@ use crate::{
         EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
         SessionFilter,
         limits::{SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit, limited, not_acquired},
+        operations,
         sql::failed,
         statements::{Path, Statements},
         tables::ClockRow,
@@ -187,7 +188,7 @@ impl EpochStore for MySqlStore {
     type Transaction<'t> = Transaction<'t, MySql>;
     type Watch = MySqlWatch;
 
-    writer::by_the_writer!();
+    operations::by_the_writer!();
 
     async fn revoke_in<'t>(
         &self,

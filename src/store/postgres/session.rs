@@ -16,7 +16,8 @@ use crate::{
     scope::Id,
     store::{
         Device, MAX_LISTED, Mint, Minted, Session, SessionFilter,
-        order::{Family, SessionRow},
+        family::Family,
+        order::SessionRow,
         sql::{as_i64, device, duration, duration_i64, failed, id, unsigned},
     },
 };

@@ -27,6 +27,7 @@ use crate::{
             CONNECT_WAIT, SERVER_WAIT, SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit,
             limited, not_acquired,
         },
+        operations,
         sql::failed,
         statements::{Path, Statements},
         writer::{self, Changing, Done, Outcome, Writer},
@@ -259,7 +260,7 @@ impl EpochStore for PostgresStore {
     type Transaction<'t> = Transaction<'t, Postgres>;
     type Watch = PostgresWatch;
 
-    writer::by_the_writer!();
+    operations::by_the_writer!();
 
     async fn revoke_in<'t>(
         &self,

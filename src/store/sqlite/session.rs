@@ -13,7 +13,8 @@ use crate::{
     scope::Id,
     store::{
         Device, MAX_LISTED, Mint, Minted, Session, SessionFilter,
-        order::{Family, SessionRow},
+        family::Family,
+        order::SessionRow,
         sql::{self, as_i64, corrupt, duration, duration_i64, failed, id, json},
     },
 };

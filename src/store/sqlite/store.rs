@@ -29,7 +29,7 @@ use crate::{
     scope::{Id, Scope},
     store::{
         EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
-        SessionFilter,
+        SessionFilter, operations,
         sql::failed,
         statements::{Path, Statements},
         writer::{self, Changing, Done, Outcome, Writer},
@@ -281,7 +281,7 @@ impl EpochStore for SqliteStore {
     type Transaction<'t> = Transaction<'t, Sqlite>;
     type Watch = SqliteWatch;
 
-    writer::by_the_writer!();
+    operations::by_the_writer!();
 
     async fn revoke_in<'t>(
         &self,

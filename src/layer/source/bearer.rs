@@ -12,21 +12,26 @@ const BEARER: &[u8] = b"Bearer";
 /// The one token of the request: the `Authorization` header's.
 ///
 /// A token in the query (RFC 6750 §2.3) is never read, since URLs end in logs. Beside one in the
-/// header it is a second token, and the request is refused. Cookies are no source of tokens here.
+/// header it is a second token, and the request is refused.
 pub(super) fn bearer<'r>(
     headers: &'r HeaderMap,
     query: Option<&str>,
 ) -> Result<&'r [u8], Rejection> {
+    let token = authorization(headers)?;
+    if query.is_some_and(holds_access_token) {
+        return Err(Rejection::MultipleTokens);
+    }
+    Ok(token)
+}
+
+/// The token of the `Authorization` header, whatever else there is.
+pub(super) fn authorization(headers: &HeaderMap) -> Result<&[u8], Rejection> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Err(Rejection::Missing) };
     if values.next().is_some() {
         return Err(Rejection::MultipleTokens);
     }
-    let token = credentials(value.as_bytes())?;
-    if query.is_some_and(holds_access_token) {
-        return Err(Rejection::MultipleTokens);
-    }
-    Ok(token)
+    credentials(value.as_bytes())
 }
 
 /// `"Bearer" 1SP b64token` and nothing else; the name of the scheme in any case.
@@ -67,7 +72,7 @@ fn starts_with_bearer(text: &[u8]) -> bool {
 }
 
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
-fn is_b64token(token: &[u8]) -> bool {
+pub(super) fn is_b64token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|&&byte| byte == b'=').count();
     let text = &token[..token.len() - padding];
     !text.is_empty()
@@ -77,12 +82,12 @@ fn is_b64token(token: &[u8]) -> bool {
 }
 
 /// The characters of a `token` (RFC 9110 §5.6.2), as names of schemes are.
-fn is_tchar(byte: u8) -> bool {
+pub(super) fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Whether a parameter of the query is named `access_token`, however it is percent-encoded.
-fn holds_access_token(query: &str) -> bool {
+pub(super) fn holds_access_token(query: &str) -> bool {
     query.split('&').any(|parameter| {
         let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
         percent_decoded(name.as_bytes()).eq(b"access_token".iter().copied())
