@@ -23,6 +23,8 @@ pub struct Config {
     pub max_ttl: Duration,
     pub max_staleness: Duration,
     pub poll: Duration,
+    /// How many buckets the copy of the revocations has; exact where it is not set.
+    pub buckets: Option<u32>,
     /// How recent a login has to be for a transfer.
     pub recent_login: Duration,
     /// How many sessions a user may have, and what becomes of one login more.
@@ -62,6 +64,7 @@ impl Config {
             max_ttl,
             max_staleness,
             poll,
+            buckets: parsed("BUCKETS")?,
             recent_login: at_least(seconds("RECENT_LOGIN", Duration::from_secs(5 * 60))?),
             max_sessions: parsed("MAX_SESSIONS")?
                 .map(|most| Ok::<_, String>((most, over_limit()?)))

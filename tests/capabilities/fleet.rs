@@ -125,6 +125,17 @@ impl Server {
         read(self.client.delete(format!("{}{path}", self.base)).bearer_auth(token)).await.0
     }
 
+    /// The whole answer to a request with a token.
+    pub(crate) async fn answer(&self, path: &str, token: &str) -> reqwest::Response {
+        let request = self.client.get(format!("{}{path}", self.base));
+        request.bearer_auth(token).send().await.unwrap()
+    }
+
+    /// How many statements were sent for requests.
+    pub(crate) async fn asked(&self) -> u64 {
+        self.metric("tower_revocation_store_statements_total{path=\"request\"}").await
+    }
+
     pub(crate) async fn me(&self, token: &str) -> StatusCode {
         self.get("/me", token).await.0
     }

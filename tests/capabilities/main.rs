@@ -15,6 +15,7 @@ mod port;
 mod program;
 
 mod accounts;
+mod buckets;
 mod cookies;
 mod devices;
 mod dump;
