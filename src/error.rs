@@ -221,6 +221,8 @@ pub enum ErrorKind {
     /// A renewal was asked for from another address or user agent than the session's last login or
     /// refresh, or one of them is unknown.
     DeviceDiffers,
+    /// The user has as many sessions as they may, and the login is refused for that.
+    TooManySessions,
     /// A refresh token is forged, damaged, of another version, key, issuer or client, was made
     /// void by "all others but me", or was never handed out by the store as it is now. It harms
     /// nobody.
@@ -278,6 +280,7 @@ impl ErrorKind {
                 | Self::SessionEnded
                 | Self::TokenRevoked(_)
                 | Self::DeviceDiffers
+                | Self::TooManySessions
                 | Self::RefreshTokenInvalid
                 | Self::RefreshTokenReused(_)
                 | Self::NotCommitted
@@ -319,6 +322,7 @@ impl fmt::Display for Error {
             ErrorKind::TokenRevoked(demand) => {
                 write!(f, "the access token is revoked (demand: {demand})")
             }
+            ErrorKind::TooManySessions => f.write_str("the user has too many sessions"),
             ErrorKind::DeviceDiffers => f.write_str("the device is not the session's"),
             ErrorKind::RefreshTokenInvalid => f.write_str("the refresh token is not valid"),
             ErrorKind::RefreshTokenReused(_) => {

@@ -61,7 +61,7 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
     let keys = KeyRing::open(config.data_dir.join("keys"), Algorithm::ES256)?.renews_expired();
     let store = AnyStore::open(&config.database_url).await?;
     let sync = Follower::new(store.clone(), epochs.clone()).poll_interval(config.poll).start()?;
-    let issuer = Issuer::builder(store.clone(), keys)
+    let mut issuer = Issuer::builder(store.clone(), keys)
         .issuer(&config.issuer)
         .audience(&config.audience)
         .client_id("demo")
@@ -69,8 +69,11 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         .on_reuse(|reuse| {
             let ip = reuse.presented_by.ip();
             tracing::warn!(user = %reuse.user, ?ip, "somebody has a copy of a refresh token");
-        })
-        .build()?;
+        });
+    if let Some((most, over)) = config.max_sessions {
+        issuer = issuer.max_sessions(most, over);
+    }
+    let issuer = issuer.build()?;
     let verifier = Verifier::builder(epochs.clone()).issuer(issuer.rules()?).build()?;
 
     let background = Background::start(sync, issuer.clone(), verifier.clone());

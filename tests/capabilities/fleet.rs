@@ -46,6 +46,12 @@ impl Server {
         Pair::of(&answer)
     }
 
+    /// What `/login` says.
+    pub(crate) async fn try_login(&self, username: &str, password: &str) -> (StatusCode, Value) {
+        let credentials = json!({ "username": username, "password": password });
+        self.post("/login", "", &credentials).await
+    }
+
     /// Alice's session on a device with this label.
     pub(crate) async fn alice_on(&self, label: &str) -> Pair {
         self.log_in("alice", "wonderland", label).await

@@ -52,6 +52,7 @@ fn config(data: &Path) -> Config {
         poll: Duration::from_secs(1),
         buckets: None,
         recent_login: Duration::from_secs(300),
+        max_sessions: None,
     }
 }
 
