@@ -85,6 +85,7 @@ impl Buckets {
         if !revoked(stamp, highest) {
             return Verdict::Good;
         }
+        // Before what was confirmed: by a store that had forgotten already, maybe.
         if let Some(revoked_before) = self.forgotten.covers(stamp, highest) {
             // A guess: the session may have to end. Then the refresh is refused.
             let demand = Demand::Refresh;
@@ -143,8 +144,6 @@ impl Buckets {
     pub(super) fn forgets(&self, kept: StoreTime, known: StoreTime) {
         self.forgotten.kept.fetch_min(kept.as_micros(), Ordering::Release);
         self.forgotten.known.fetch_max(known.as_micros(), Ordering::Release);
-        // The last answers may be from a store that had forgotten already.
-        self.confirmed.clear();
     }
 
     // ---- what the layer writes ----

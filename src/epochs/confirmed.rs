@@ -78,13 +78,6 @@ impl Confirmed {
         });
     }
 
-    /// Forgets all of them.
-    pub(super) fn clear(&self) {
-        for set in &self.sets {
-            *set.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
-        }
-    }
-
     /// Held for a look at one set, by nobody who panics.
     fn with_set<R>(&self, token: Fingerprint, look: impl FnOnce(&mut [Slot; WAYS]) -> R) -> R {
         let index = super::buckets::spread(token.0[0], self.sets.len());
@@ -141,8 +134,6 @@ mod tests {
         let forgotten = |number: &u64| confirmed.up_to(token(*number)) == StoreTime::ZERO;
         assert_eq!((1..=1_000).filter(kept).count(), 2 * WAYS);
         assert_eq!((1..=1_000).filter(forgotten).count(), 1_000 - 2 * WAYS);
-        confirmed.clear();
-        assert_eq!((1..=1_000).filter(forgotten).count(), 1_000);
     }
 
     #[test]

@@ -329,6 +329,21 @@ async fn a_heartbeat_is_written_by_one_poll_in_each_interval() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL; run with bash .ci/databases cargo test -- --ignored"]
+async fn a_heartbeat_is_written_for_a_copy_in_buckets_too() {
+    let beating = |options: PostgresOptions| options.heartbeat(Duration::from_secs(3_600)).unwrap();
+    let harness = Postgres::on("POSTGRES_URL", beating).await;
+    let mut watch = harness.store().watch().await.unwrap();
+    for _ in 0..2 {
+        revoke(harness.store(), "alice").await;
+        let latest = watch.latest(StoreTime::ZERO, 1).await.unwrap();
+        assert_eq!(latest.changes.entries.len(), 1);
+        let beat = query_scalar::<_, i64>("SELECT beat_at FROM revocation_heartbeat");
+        assert!(beat.fetch_one(&mut harness.sql().await).await.unwrap() > 0);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL; run with bash .ci/databases cargo test -- --ignored"]
 async fn many_instances_may_start_on_an_empty_database_at_once() {
     let database = Database::on("POSTGRES_URL").await;
     let mut starts = tokio::task::JoinSet::new();
@@ -482,7 +497,9 @@ async fn behind_a_pooler_nothing_stays_prepared_and_everybody_can_start() {
     for _ in 0..4 {
         let store = open().await;
         revoke(&store, "alice").await;
-        store.watch().await.unwrap().poll(StoreTime::ZERO).await.unwrap();
+        let mut watch = store.watch().await.unwrap();
+        watch.poll(StoreTime::ZERO).await.unwrap();
+        watch.latest(StoreTime::ZERO, 9).await.unwrap();
         let mut sql = PgConnection::connect_with(&database.postgres()).await.unwrap();
         // Without a statement of its own, which would be one of them.
         let left = raw_sql("SELECT name FROM pg_prepared_statements").fetch_all(&mut sql).await;
