@@ -100,7 +100,7 @@ impl Revival {
             }
             // One from before: it may have been revoked since, and this token not.
             if let Some(renewal) = &settings.renewal {
-                renewal.forget(&self.token);
+                renewal.forget(&self.token, &renewed);
             }
             self.joined = settings.join(&self.token);
             self.own = true;

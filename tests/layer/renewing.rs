@@ -14,7 +14,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_revocation::{
     Demand, Id, RevocationLayer, Scope, Verified,
     cutoff::{CutOff, StoreTime},
@@ -464,6 +464,37 @@ async fn a_successor_from_before_that_was_revoked_since_is_minted_anew() {
     let next = own("t3", NOW, NOW + 300);
     order.answers(Ok(Renewed::new(next.clone(), Duration::from_secs(300))));
     assert_eq!(client.told().await, (200, Some(next)));
+}
+
+#[tokio::test]
+async fn many_that_find_the_same_bad_successor_have_one_minted_in_its_place() {
+    let mut renewing = Renewing::new();
+    let client = renewing.ask(&expired());
+    renewing.order().await.successor(NOW);
+    assert!(client.told().await.1.is_some());
+    let cut_off = CutOff::at(StoreTime::from_micros(NOW * 1_000_000), Demand::Login);
+    renewing.gate.epochs.raise(&Scope::token("t2").unwrap(), cut_off);
+    // As on several threads: all have begun before the first is polled.
+    let inner = async |_: Request<Empty<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    };
+    let service = ServiceBuilder::new().layer(renewing.layer.clone()).service(service_fn(inner));
+    let request = || {
+        Request::get("/").header(AUTHORIZATION, format!("Bearer {}", expired())).body(Empty::new())
+    };
+    let futures: Vec<_> = (0..64).map(|_| service.clone().call(request().unwrap())).collect();
+    let clients: Vec<_> = futures.into_iter().map(tokio::spawn).collect();
+    settle().await;
+    let mut minted = 0;
+    while let Ok(order) = renewing.orders.try_recv() {
+        minted += 1;
+        let next = own("t3", NOW, NOW + 300);
+        order.answers(Ok(Renewed::new(next, Duration::from_secs(300))));
+    }
+    for client in clients {
+        assert_eq!(client.await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(minted, 1);
 }
 
 #[tokio::test]

@@ -141,9 +141,15 @@ impl Attempts {
         Joined::Waiting(waiting)
     }
 
-    /// Whatever was done for the token of late is to be done again.
-    pub(super) fn forget(&self, token: &Renewable) {
-        self.recent.remove(&Key::of(token));
+    /// What was done for the token of late is to be done again, if it came to `renewed`. What others
+    /// have begun in its place meanwhile goes on.
+    pub(super) fn forget(&self, token: &Renewable, renewed: &Arc<Renewed>) {
+        let entry = self.entry(&Key::of(token));
+        let mut state = entry.state();
+        if matches!(&*state, State::Ended { outcome: Outcome::Renewed(known), .. } if Arc::ptr_eq(known, renewed))
+        {
+            *state = State::Idle;
+        }
     }
 
     /// Whether an outcome of so long ago still stands: a successor until it is due itself.

@@ -161,8 +161,8 @@ impl Renewal {
         self.shared.attempts.join(token, clock)
     }
 
-    pub(in crate::layer) fn forget(&self, token: &Renewable) {
-        self.shared.attempts.forget(token);
+    pub(in crate::layer) fn forget(&self, token: &Renewable, renewed: &Arc<Renewed>) {
+        self.shared.attempts.forget(token, renewed);
     }
 
     /// Whether a successor may go with this response.
