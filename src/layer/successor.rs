@@ -21,7 +21,7 @@ use crate::{
     clock::Reading,
     epochs::Verdict,
     lifetimes::Lifetimes,
-    verify::{Authentic, Checked, NoClaims, Rejection, Verified},
+    verify::{Authentic, Checked, NoClaims, Rejection},
 };
 
 impl Settings {
@@ -57,8 +57,8 @@ impl Settings {
     }
 }
 
-/// The proof of a successor, and the successor.
-type Revived<C> = (Verified<C>, Arc<Renewed>);
+/// What the copy in memory says of a successor, and the successor.
+type Revived<C> = (Checked<C>, Arc<Renewed>);
 
 /// An expired token on its way to a successor.
 pub(super) struct Revival {
@@ -75,7 +75,7 @@ impl Revival {
         Self { token, joined, own }
     }
 
-    /// Resolves when there is one that is good here and now.
+    /// Resolves when there is one that nothing is known against.
     pub(super) fn poll<C: DeserializeOwned>(
         &mut self,
         settings: &Settings,
@@ -88,12 +88,14 @@ impl Revival {
                 Outcome::Failed => return Poll::Ready(Err(Rejection::NotRenewed)),
             };
             let refused = match settings.judge(&renewed) {
-                Ok(Checked::Good(verified)) => return Poll::Ready(Ok((verified, renewed))),
-                Ok(Checked::Open(_, age)) => Rejection::Stale { age },
-                Ok(Checked::Doubtful(_, age)) => Rejection::Doubtful { age },
+                Ok(Checked::Expired(_)) => Rejection::NotRenewed,
+                // The stamp of the next one would be above that.
+                Ok(Checked::Doubtful(_, age)) if !self.own => Rejection::Doubtful { age },
+                // Whatever this copy cannot say of it, it cannot say of the next one.
+                Ok(checked) => return Poll::Ready(Ok((checked, renewed))),
                 Err(Rejection::Revoked(revoked)) => Rejection::Revoked(revoked),
                 // Whatever is wrong with it, it was not the client.
-                Ok(Checked::Expired(_)) | Err(_) => Rejection::NotRenewed,
+                Err(_) => Rejection::NotRenewed,
             };
             if self.own {
                 return Poll::Ready(Err(refused));
@@ -200,7 +202,10 @@ impl HandingOut {
         if let (Outcome::Renewed(renewed), Some(renewal)) = (outcome, &settings.renewal)
             // What this request has revoked itself, by a change of the password for instance, may
             // have come after it.
-            && let Ok(Checked::Good(_)) = settings.judge::<NoClaims>(&renewed)
+            // A copy that is stale knows nothing against it either; and the one that the client has
+            // may be revoked with this.
+            && let Ok(Checked::Good(_) | Checked::Open(..) | Checked::Doubtful(..)) =
+                settings.judge::<NoClaims>(&renewed)
         {
             match cookie {
                 None => renewal.hand_out(&renewed, response),

@@ -19,11 +19,11 @@ use tower_revocation::{
     Demand, Id, RevocationLayer, Scope, Verified,
     cutoff::{CutOff, StoreTime},
     error::{ConfigError, Error, ErrorKind},
-    layer::{Renew, Renewable, Renewal, RenewalBuilder, Renewed, ResponseBody},
+    layer::{Confirmations, Renew, Renewable, Renewal, RenewalBuilder, Renewed, ResponseBody},
 };
 
 use crate::{
-    asking::settle,
+    asking::{Asked, Store, settle},
     gate::{Gate, NOW, token},
     problem,
 };
@@ -116,6 +116,15 @@ impl Renewing {
         };
         let service = ServiceBuilder::new().layer(self.layer.clone()).service(service_fn(inner));
         Client(tokio::spawn(service.oneshot(request.body(Empty::new()).unwrap())))
+    }
+
+    /// Makes the copy stale, and has a store asked that answers when the test says so.
+    fn confirmed_while_stale(&mut self) -> mpsc::UnboundedReceiver<Asked> {
+        let (store, asked) = mpsc::unbounded_channel();
+        let confirmations = Confirmations::new(Store(store));
+        self.layer = self.layer.clone().confirm_while_stale(confirmations);
+        self.gate.clock.advance(Duration::from_secs(11));
+        asked
     }
 
     async fn order(&mut self) -> Order {
@@ -495,6 +504,42 @@ async fn many_that_find_the_same_bad_successor_have_one_minted_in_its_place() {
         assert_eq!(client.await.unwrap().unwrap().status(), 200);
     }
     assert_eq!(minted, 1);
+}
+
+#[tokio::test]
+async fn a_store_that_answers_while_the_copy_is_stale_revives_a_token_and_vouches_for_the_next() {
+    let mut renewing = Renewing::new();
+    let mut asked = renewing.confirmed_while_stale();
+    let client = renewing.ask(&expired());
+    asked.recv().await.unwrap().nothing_against_it();
+    let token = renewing.order().await.successor(NOW + 11);
+    let question = asked.recv().await.unwrap();
+    assert!(question.scopes.contains(&Scope::token("t2").unwrap()));
+    question.nothing_against_it();
+    assert_eq!(client.told().await, (200, Some(token.clone())));
+    // What was minted for one request is minted for the next.
+    let client = renewing.ask(&expired());
+    for _ in 0..2 {
+        asked.recv().await.unwrap().nothing_against_it();
+    }
+    assert_eq!(client.told().await, (200, Some(token)));
+    renewing.no_order().await;
+    // Unless the store holds something against it.
+    let client = renewing.ask(&expired());
+    asked.recv().await.unwrap().nothing_against_it();
+    asked.recv().await.unwrap().cut_off(CutOff::at(StoreTime::MAX, Demand::Login));
+    assert_eq!(client.reason().await, (401, "revoked".to_owned()));
+}
+
+#[tokio::test]
+async fn what_was_renewed_while_the_copy_is_stale_is_handed_out() {
+    let mut renewing = Renewing::with(|settings| settings.revoke_previous());
+    let mut asked = renewing.confirmed_while_stale();
+    let client = renewing.ask(&due());
+    asked.recv().await.unwrap().nothing_against_it();
+    // The one that the client has is dead from here on.
+    let token = renewing.order().await.successor(NOW + 11);
+    assert_eq!(client.told().await, (200, Some(token)));
 }
 
 #[tokio::test]
