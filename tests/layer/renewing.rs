@@ -602,6 +602,23 @@ async fn a_successor_for_one_device_is_not_handed_to_another() {
     assert_eq!(thief.reason().await, (401, "expired".to_owned()));
 }
 
+#[tokio::test]
+async fn a_successor_is_not_handed_to_another_user_whose_token_has_the_same_id() {
+    let mut renewing = Renewing::new();
+    let client = renewing.ask(&expired());
+    renewing.order().await.successor(NOW);
+    assert!(client.told().await.1.is_some());
+    let bobs = json!({
+        "iss": "https://issuer.test", "aud": "api", "sub": "bob", "sid": "s2", "jti": "t1",
+        "client_id": "web", "iat": NOW - 360, "exp": NOW - 60, "rvs": 1,
+    });
+    let client = renewing.ask(&token(&bobs));
+    let order = renewing.order().await;
+    assert_eq!(order.token.user().as_str(), "bob");
+    drop(order);
+    assert_eq!(client.told().await, (503, None));
+}
+
 // ---- limits ----
 
 #[tokio::test]

@@ -69,6 +69,9 @@ pub(super) struct Attempts {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     token: Id,
+    /// Not every issuer takes care that an id is no other token's.
+    session: Id,
+    user: Id,
     presenter: Presenter,
 }
 
@@ -77,7 +80,12 @@ impl Key {
         let Presenter { ip, user_agent } = token.presenter.clone();
         let ip = ip.filter(|_| token.same_ip);
         let user_agent = user_agent.filter(|_| token.same_user_agent);
-        Self { token: token.token().clone(), presenter: Presenter { ip, user_agent } }
+        Self {
+            token: token.token().clone(),
+            session: token.session().clone(),
+            user: token.user().clone(),
+            presenter: Presenter { ip, user_agent },
+        }
     }
 }
 
