@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -174,7 +174,14 @@ impl After {
     pub(super) fn answered<B>(self, response: &Response<B>) -> Option<HandingOut> {
         let Self { settings, what, cookie } = self;
         let is_told = |cookie: &CookieSource| cookie.is_set_in(response.headers());
-        if !settings.renewal.as_ref().is_some_and(|renewal| renewal.goes_with(response))
+        // Whoever follows sees the headers of the last answer alone (browsers keep the cookies of all),
+        // and brings the old token there. What is renewed already has no better chance.
+        let is_lost = cookie.is_none()
+            && matches!(what, What::Renew(_))
+            && response.status().is_redirection()
+            && response.status() != StatusCode::NOT_MODIFIED;
+        if is_lost
+            || !settings.renewal.as_ref().is_some_and(|renewal| renewal.goes_with(response))
             || cookie.as_ref().is_some_and(is_told)
         {
             return None;

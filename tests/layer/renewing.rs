@@ -271,6 +271,24 @@ async fn nothing_is_handed_out_with_an_error_or_over_a_header_of_the_services_ow
 }
 
 #[tokio::test]
+async fn a_redirect_renews_no_token_whose_successor_who_follows_would_not_see() {
+    let mut renewing = Renewing::with(|settings| settings.revoke_previous());
+    let request = |token: &str, status: &str| {
+        let authorization = format!("Bearer {token}");
+        Request::get("/").header(AUTHORIZATION, authorization).header("wants-status", status)
+    };
+    for status in ["301", "302", "303", "307", "308"] {
+        let client = renewing.ask_with(request(&due(), status));
+        assert_eq!(client.told().await, (status.parse().unwrap(), None));
+    }
+    renewing.no_order().await;
+    // One that had to be renewed first is not kept back: it is what there is.
+    let client = renewing.ask_with(request(&own("t0", NOW - 360, NOW - 60), "302"));
+    let token = renewing.order().await.successor(NOW);
+    assert_eq!(client.told().await, (302, Some(token)));
+}
+
+#[tokio::test]
 async fn a_cacheable_answer_is_kept_by_no_cache_once_it_holds_a_token() {
     let mut renewing = Renewing::new();
     let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {}", due()));

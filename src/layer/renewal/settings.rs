@@ -32,8 +32,9 @@ const HEADER: HeaderName = HeaderName::from_static("x-jwt");
 ///   and each instance has its own: behind a load balancer, one that does not know of it mints another
 ///   one. All of them are good.
 /// - **After the answer.** A token that is still valid is renewed when the inner service has answered,
-///   so what the request has revoked, by a logout for instance, is not renewed. Nothing is handed out
-///   with an error (4xx, 5xx, a `grpc-status` but 0 in the head), nor where the header is there
+///   so what the request has revoked, by a logout for instance, is not renewed. With an answer that
+///   sends the client elsewhere only a cookie is renewed: whoever follows does not see its headers.
+///   Nothing is handed out with an error (4xx, 5xx, a `grpc-status` but 0 in the head), nor where the header is there
 ///   already.
 /// - **Never in the way.** If the renewal of a valid token fails, the request is answered without it,
 ///   and `tower_revocation_renewals_total{outcome="failed"}` says so. The next one is tried a second
