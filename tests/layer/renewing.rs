@@ -300,6 +300,20 @@ async fn a_cacheable_answer_is_kept_by_no_cache_once_it_holds_a_token() {
 }
 
 #[tokio::test]
+async fn nor_by_the_caches_of_a_cdn() {
+    for name in ["cdn-cache-control", "surrogate-control", "example-cdn-cache-control"] {
+        let mut renewing = Renewing::new();
+        let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {}", due()));
+        let client =
+            renewing.ask_with(request.header("wants-header", format!("{name} max-age=60")));
+        renewing.order().await.successor(NOW);
+        let response = client.response().await;
+        assert!(successor(&response).is_some());
+        assert!(!response.headers().contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_failure_serves_the_request_and_is_tried_again_after_a_second() {
     let mut renewing = Renewing::new();
     let client = renewing.ask(&due());
