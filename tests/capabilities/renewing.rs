@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, path::Path, time::Duration};
 use axum::http::StatusCode;
 use serde_json::Value;
 use tower_revocation::{
-    Demand, EpochStore, Id, Revocation, Scope,
+    Demand, EpochStore, Id, Issuer, Revocation, Scope,
     layer::{Renewal, RenewalBuilder},
     lifetimes::Lifetimes,
     scope::ScopeKind,
@@ -371,4 +371,28 @@ async fn c19_a_session_that_is_spared_does_not_renew_its_old_token() {
     assert!(devices.instance.issuer.session(&sid).await.unwrap().is_some());
     devices.pass(16 * MINUTE);
     assert_eq!(demand(&devices, &token).await.0, UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn c19_a_token_of_one_application_is_not_renewed_to_one_of_another() {
+    let data = Place::new().await;
+    let devices = renewing(data.path()).await;
+    let instance = &devices.instance;
+    // On the same store, with the same keys, and accepted by the same verifier.
+    let partner = Issuer::builder(instance.store.clone(), instance.issuer.keys().clone())
+        .issuer(instance.issuer.name())
+        .audience("test")
+        .client_id("partner")
+        .access_jitter(Duration::ZERO)
+        .build()
+        .unwrap();
+    let ticket = partner.ticket().await.unwrap();
+    let pair = partner.login(ticket, grant("alice", &[])).await.unwrap();
+    let token = pair.access().as_str();
+    let before = instance.store.statements().session;
+    devices.pass(8 * MINUTE);
+    assert_eq!(ask(&devices, token, &[]).await, (OK, None));
+    devices.pass(DAY);
+    assert_eq!(demand(&devices, token).await, (UNAUTHORIZED, "refresh".to_owned()));
+    assert_eq!(instance.store.statements().session, before);
 }

@@ -240,7 +240,7 @@ fn refusal(error: &Error) -> Option<Rejection> {
         ErrorKind::SessionEnded => Some(Rejection::SessionEnded),
         ErrorKind::AccountRefused => Some(Rejection::AccountRefused),
         // Its own clients hold a refresh token, perhaps.
-        ErrorKind::DeviceDiffers => Some(Rejection::Expired),
+        ErrorKind::DeviceDiffers | ErrorKind::PartyDiffers => Some(Rejection::Expired),
         ErrorKind::TokenRevoked(demand) => {
             // Which cut-off it was is not told, and memory has not heard of it yet.
             let revoked_before = StoreTime::ZERO;

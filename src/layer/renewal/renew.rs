@@ -22,7 +22,8 @@ pub trait Renew: Send + Sync + 'static {
     ///
     /// [`ErrorKind::TokenRevoked`](crate::error::ErrorKind::TokenRevoked),
     /// [`ErrorKind::SessionEnded`](crate::error::ErrorKind::SessionEnded),
-    /// [`ErrorKind::DeviceDiffers`](crate::error::ErrorKind::DeviceDiffers) and
+    /// [`ErrorKind::DeviceDiffers`](crate::error::ErrorKind::DeviceDiffers),
+    /// [`ErrorKind::PartyDiffers`](crate::error::ErrorKind::PartyDiffers) and
     /// [`ErrorKind::AccountRefused`](crate::error::ErrorKind::AccountRefused) say that there is to be
     /// none. Everything else that it could not be had.
     fn renew(&self, token: &Renewable) -> impl Future<Output = Result<Renewed, Error>> + Send;
@@ -51,6 +52,9 @@ pub struct Renewable {
     session: Id,
     token: Id,
     groups: Vec<Id>,
+    issuer: String,
+    client: Option<String>,
+    audience: Vec<String>,
     stamp: Stamp,
     pub(super) presenter: Presenter,
     pub(super) same_ip: bool,
@@ -71,6 +75,9 @@ impl Renewable {
                 session: Id::new(token.session().unwrap_or_default())?,
                 token: Id::new(token.token_id().unwrap_or_default())?,
                 groups: groups?,
+                issuer: token.issuer().to_owned(),
+                client: token.client_id().map(str::to_owned),
+                audience: token.audience().map(str::to_owned).collect(),
                 stamp: token.stamp(),
                 presenter: Presenter::default(),
                 same_ip: false,
@@ -100,6 +107,21 @@ impl Renewable {
     /// The groups it carries.
     pub fn groups(&self) -> &[Id] {
         &self.groups
+    }
+
+    /// Whose word it is: `iss`. A verifier may know several issuers.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The client that it was issued to: `client_id`.
+    pub fn client_id(&self) -> Option<&str> {
+        self.client.as_deref()
+    }
+
+    /// Whom it is for: `aud`.
+    pub fn audience(&self) -> impl Iterator<Item = &str> {
+        self.audience.iter().map(String::as_str)
     }
 
     /// Which revocations it has seen: `rvs`.
