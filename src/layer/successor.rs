@@ -176,21 +176,23 @@ impl After {
         let is_told = |cookie: &CookieSource| cookie.is_set_in(response.headers());
         // Whoever follows sees the headers of the last answer alone (browsers keep the cookies of all),
         // and brings the old token there. What is renewed already has no better chance.
+        let status = response.status();
+        let goes_elsewhere = status.is_redirection() && status != StatusCode::NOT_MODIFIED;
+        // Nor does a script see those that a websocket begins with.
         let is_lost = cookie.is_none()
             && matches!(what, What::Renew(_))
-            && response.status().is_redirection()
-            && response.status() != StatusCode::NOT_MODIFIED;
+            && (goes_elsewhere || status.is_informational());
         if is_lost
             || !settings.renewal.as_ref().is_some_and(|renewal| renewal.goes_with(response))
             || cookie.as_ref().is_some_and(is_told)
         {
             return None;
         }
-        let joined = match what {
-            What::Renew(token) => settings.join(&token),
-            What::HandOut(renewed) => Joined::Known(Outcome::Renewed(renewed)),
+        let (joined, token) = match what {
+            What::Renew(token) => (settings.join(&token), Some(token)),
+            What::HandOut(renewed) => (Joined::Known(Outcome::Renewed(renewed)), None),
         };
-        Some(HandingOut { settings, joined, cookie })
+        Some(HandingOut { settings, joined, token, cookie })
     }
 }
 
@@ -198,14 +200,24 @@ impl After {
 pub(super) struct HandingOut {
     settings: Arc<Settings>,
     joined: Joined,
+    /// The one that was presented, unless it had expired.
+    token: Option<Box<Renewable>>,
     cookie: Option<CookieSource>,
 }
 
 impl HandingOut {
     /// Writes it into the response; nothing, if there is none to be had.
     pub(super) fn poll<B>(&mut self, response: &mut Response<B>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { settings, joined, cookie } = self;
+        let Self { settings, joined, token, cookie } = self;
         let outcome = ready!(joined.poll(cx));
+        // The one of a request before is not held against what this one has done. (A token that is
+        // revoked with its renewal is known to be, by now.)
+        let is_revoked = |token: &Renewable| {
+            !token.revokes() && token.in_memory(settings.verifier.epochs()).is_revoked()
+        };
+        if token.as_deref().is_some_and(is_revoked) {
+            return Poll::Ready(());
+        }
         if let (Outcome::Renewed(renewed), Some(renewal)) = (outcome, &settings.renewal)
             // What this request has revoked itself, by a change of the password for instance, may
             // have come after it.

@@ -277,7 +277,7 @@ async fn a_redirect_renews_no_token_whose_successor_who_follows_would_not_see() 
         let authorization = format!("Bearer {token}");
         Request::get("/").header(AUTHORIZATION, authorization).header("wants-status", status)
     };
-    for status in ["301", "302", "303", "307", "308"] {
+    for status in ["101", "301", "302", "303", "307", "308"] {
         let client = renewing.ask_with(request(&due(), status));
         assert_eq!(client.told().await, (status.parse().unwrap(), None));
     }
@@ -339,6 +339,24 @@ async fn a_successor_that_was_revoked_meanwhile_is_not_handed_out() {
     renewing.gate.epochs.raise(&Scope::user("alice").unwrap(), cut_off);
     order.successor(NOW);
     assert_eq!(client.told().await, (200, None));
+}
+
+#[tokio::test]
+async fn a_request_that_revokes_its_token_is_not_given_the_successor_of_one_before() {
+    let mut renewing = Renewing::new();
+    let client = renewing.ask(&due());
+    renewing.order().await.successor(NOW);
+    assert!(client.told().await.1.is_some());
+    let epochs = renewing.gate.epochs.clone();
+    let logout = move |_: Request<Empty<Bytes>>| {
+        let cut_off = CutOff::at(StoreTime::from_micros(NOW * 1_000_000), Demand::Login);
+        epochs.raise(&Scope::token("t1").unwrap(), cut_off);
+        std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+    };
+    let service = ServiceBuilder::new().layer(renewing.layer.clone()).service(service_fn(logout));
+    let request = Request::post("/").header(AUTHORIZATION, format!("Bearer {}", due()));
+    let response = service.oneshot(request.body(Empty::new()).unwrap()).await.unwrap();
+    assert_eq!((response.status(), successor(&response)), (StatusCode::OK, None));
 }
 
 #[tokio::test]

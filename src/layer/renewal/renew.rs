@@ -4,8 +4,9 @@ use std::{fmt, future::Future, net::IpAddr, pin::Pin, time::Duration};
 
 use crate::{
     cutoff::Stamp,
+    epochs::{Epochs, Verdict},
     error::Error,
-    scope::{Id, InvalidId},
+    scope::{Id, InvalidId, ScopeKind, ScopeRef},
     verify::Verified,
 };
 
@@ -87,6 +88,18 @@ impl Renewable {
         };
         // The verifier has checked them all, and requires session and id of such tokens.
         read().ok()
+    }
+
+    /// What the copy in memory says about it.
+    pub(in crate::layer) fn in_memory(&self, epochs: &Epochs) -> Verdict {
+        let Self { user, session, token, groups, .. } = self;
+        let own =
+            [(ScopeKind::User, user), (ScopeKind::Session, session), (ScopeKind::Token, token)];
+        let scopes = own
+            .into_iter()
+            .chain(groups.iter().map(|group| (ScopeKind::Group, group)))
+            .map(|(kind, id)| ScopeRef { kind, subject: id.as_str() });
+        epochs.verdict_in(scopes, self.stamp)
     }
 
     /// Whose it is: `sub`.
