@@ -15,6 +15,7 @@ mod port;
 mod program;
 
 mod accounts;
+mod attack;
 mod devices;
 mod dump;
 mod elsewhere;
