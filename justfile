@@ -15,6 +15,7 @@ ci:
 bench:
     cargo bench --bench check --bench verify --bench layer
     cargo bench --bench summary
+    cargo bench --bench buckets
     bash .ci/databases cargo bench --bench bulk
 
 # The instruction counts of the hot paths against the baseline

@@ -224,6 +224,8 @@ pub enum ErrorKind {
     /// An access token was to be renewed that another issuer has issued, or this one to another client
     /// or for another audience.
     PartyDiffers,
+    /// The user has as many sessions as they may, and the login is refused for that.
+    TooManySessions,
     /// A refresh token is forged, damaged, of another version, key, issuer or client, was made
     /// void by "all others but me", or was never handed out by the store as it is now. It harms
     /// nobody.
@@ -281,6 +283,7 @@ impl ErrorKind {
                 | Self::SessionEnded
                 | Self::TokenRevoked(_)
                 | Self::DeviceDiffers
+                | Self::TooManySessions
                 | Self::RefreshTokenInvalid
                 | Self::RefreshTokenReused(_)
                 | Self::NotCommitted
@@ -322,6 +325,7 @@ impl fmt::Display for Error {
             ErrorKind::TokenRevoked(demand) => {
                 write!(f, "the access token is revoked (demand: {demand})")
             }
+            ErrorKind::TooManySessions => f.write_str("the user has too many sessions"),
             ErrorKind::DeviceDiffers => f.write_str("the device is not the session's"),
             ErrorKind::PartyDiffers => f.write_str("the access token is another party's"),
             ErrorKind::RefreshTokenInvalid => f.write_str("the refresh token is not valid"),

@@ -30,7 +30,7 @@ mod rejection;
 mod verified;
 mod verifier;
 
-pub use crate::token::{ClaimProblem, IssuerRules, Malformed, TypPolicy};
+pub use crate::token::{ClaimProblem, IssuerRules, Malformed, TokenClaims, TypPolicy};
 pub(crate) use authentic::{Authentic, Checked, Remembered};
 pub use builder::VerifierBuilder;
 pub use rejection::Rejection;

@@ -11,8 +11,14 @@ use axum::{
 };
 use tower_revocation::{
     Algorithm, AnyStore, EpochStore, Epochs, Follower, Grant, Id, Issuer, KeyRing, Revocation,
-    RevocationLayer, Verifier, cutoff::Receipt, error::Error, layer::Renewal, lifetimes::Lifetimes,
-    routes::TokenEndpoint, session::TokenPair, store::Requested,
+    RevocationLayer, Verifier,
+    cutoff::Receipt,
+    error::Error,
+    layer::{Confirmations, Renewal},
+    lifetimes::Lifetimes,
+    routes::TokenEndpoint,
+    session::TokenPair,
+    store::Requested,
 };
 
 use crate::{
@@ -47,12 +53,15 @@ pub struct App {
 pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
     let lifetimes =
         Lifetimes::new(config.access_ttl, config.max_ttl, LEEWAY)?.with_idle(config.idle_ttl)?;
-    let epochs =
-        Epochs::builder().lifetimes(lifetimes).max_staleness(config.max_staleness).build()?;
+    let mut epochs = Epochs::builder().lifetimes(lifetimes).max_staleness(config.max_staleness);
+    if let Some(buckets) = config.buckets {
+        epochs = epochs.buckets(buckets);
+    }
+    let epochs = epochs.build()?;
     let keys = KeyRing::open(config.data_dir.join("keys"), Algorithm::ES256)?.renews_expired();
     let store = AnyStore::open(&config.database_url).await?;
     let sync = Follower::new(store.clone(), epochs.clone()).poll_interval(config.poll).start()?;
-    let issuer = Issuer::builder(store.clone(), keys)
+    let mut issuer = Issuer::builder(store.clone(), keys)
         .issuer(&config.issuer)
         .audience(&config.audience)
         .client_id("demo")
@@ -60,8 +69,11 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         .on_reuse(|reuse| {
             let ip = reuse.presented_by.ip();
             tracing::warn!(user = %reuse.user, ?ip, "somebody has a copy of a refresh token");
-        })
-        .build()?;
+        });
+    if let Some((most, over)) = config.max_sessions {
+        issuer = issuer.max_sessions(most, over);
+    }
+    let issuer = issuer.build()?;
     let verifier = Verifier::builder(epochs.clone()).issuer(issuer.rules()?).build()?;
 
     let background = Background::start(sync, issuer.clone(), verifier.clone());
@@ -76,7 +88,11 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         .client_ip(|_, extensions| client_ip(extensions))
         .build()?;
     let token = TokenEndpoint::new(app.issuer.clone(), claims).client_ip(client_ip);
-    let layer = RevocationLayer::new(verifier).realm("demo")?.renew(renewal)?;
+    // Asked about what a copy in buckets is in doubt about; an exact one never is.
+    let layer = RevocationLayer::new(verifier)
+        .realm("demo")?
+        .renew(renewal)?
+        .confirm_doubtful(Confirmations::new(store.clone()));
     let administration = Router::new()
         .route("/admin/revoke", post(admin::revoke))
         .route("/admin/online", get(admin::online))

@@ -3,9 +3,12 @@
 use std::{
     env::VarError,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
+
+use tower_revocation::store::OverLimit;
 
 /// The settings of one server.
 #[derive(Clone, Debug)]
@@ -20,8 +23,12 @@ pub struct Config {
     pub max_ttl: Duration,
     pub max_staleness: Duration,
     pub poll: Duration,
+    /// How many buckets the copy of the revocations has; exact where it is not set.
+    pub buckets: Option<u32>,
     /// How recent a login has to be for a transfer.
     pub recent_login: Duration,
+    /// How many sessions a user may have, and what becomes of one login more.
+    pub max_sessions: Option<(NonZeroU32, OverLimit)>,
 }
 
 impl Config {
@@ -57,7 +64,11 @@ impl Config {
             max_ttl,
             max_staleness,
             poll,
+            buckets: parsed("BUCKETS")?,
             recent_login: at_least(seconds("RECENT_LOGIN", Duration::from_secs(5 * 60))?),
+            max_sessions: parsed("MAX_SESSIONS")?
+                .map(|most| Ok::<_, String>((most, over_limit()?)))
+                .transpose()?,
         })
     }
 }
@@ -67,6 +78,15 @@ pub fn sqlite_in(data_dir: &Path) -> Result<String, String> {
     let path = data_dir.join("server.db");
     let path = path.to_str().ok_or_else(|| format!("{path:?} is not Unicode"))?;
     Ok(format!("sqlite:{path}"))
+}
+
+/// What becomes of a login that is one too many.
+fn over_limit() -> Result<OverLimit, String> {
+    match text("OVER_LIMIT", "end")?.as_str() {
+        "end" => Ok(OverLimit::EndOldest),
+        "refuse" => Ok(OverLimit::RefuseLogin),
+        other => Err(format!("OVER_LIMIT={other:?} is neither \"end\" nor \"refuse\"")),
+    }
 }
 
 fn text(name: &str, default: &str) -> Result<String, String> {

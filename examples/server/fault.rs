@@ -41,6 +41,8 @@ pub enum Fault {
     NoSuchUser,
     /// The caller has no such session that is alive.
     NoSuchSession,
+    /// The user has as many sessions as they may.
+    TooManySessions,
     /// A revocation came in between, or the store failed.
     Crate(Error),
     /// The service's own part failed.
@@ -66,6 +68,9 @@ impl Fault {
             Self::WrongOldPassword => (S::FORBIDDEN, "wrong-password", "the old password is wrong"),
             Self::PasswordChangedMeanwhile => {
                 (S::CONFLICT, "conflict", "the password was changed in the meantime")
+            }
+            Self::TooManySessions => {
+                (S::CONFLICT, "too-many-sessions", "end a session on another device first")
             }
             Self::NoSuchUser => (S::NOT_FOUND, "no-such-user", "there is no such user"),
             Self::NoSuchSession => (S::NOT_FOUND, "no-such-session", "there is no such session"),
@@ -140,7 +145,10 @@ impl IntoResponse for Fault {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Self::Crate(error)
+        match error.kind() {
+            ErrorKind::TooManySessions => Self::TooManySessions,
+            _ => Self::Crate(error),
+        }
     }
 }
 

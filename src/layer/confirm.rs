@@ -1,4 +1,4 @@
-//! What the layer asks of a store while the copy in memory is stale, or in doubt.
+//! What the layer asks of a store while the copy in memory is stale.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 

@@ -119,15 +119,52 @@
 //! §2.1); nothing before, between or after. A second `Authorization` header, or a parameter
 //! `access_token` in the query beside the header, makes two tokens of it, and the request is
 //! refused: somebody else on the way might read the other one. Without the header, tokens in the
-//! query are not looked at, and those in cookies, bodies and trailers never are. Credentials of
-//! another scheme count as no token.
+//! query are not looked at, and those in bodies and trailers never are. Credentials of another scheme
+//! count as no token.
+//!
+//! [`RevocationLayer::sources`] names other sources, in order: a [header](TokenSource::header) of the
+//! service's own, a [cookie](TokenSource::cookie). All of them are looked at, and two tokens are
+//! refused, equal or not. A cookie is sent along by browsers whoever made the request, so it counts
+//! only with a [proof](Csrf) that a page of our own did, unless the request is safe. What came in a
+//! cookie and is [renewed](RevocationLayer::renew) goes back in one.
+//!
+//! ```
+//! use axum::{http::header::SET_COOKIE, response::AppendHeaders};
+//! use tower_revocation::{
+//!     RevocationLayer, Verifier,
+//!     error::ConfigError,
+//!     layer::{CookieSource, Csrf, TokenSource, UnfitForCookie},
+//!     session::AccessToken,
+//! };
+//! # use axum::http::{HeaderName, HeaderValue};
+//!
+//! fn cookie() -> Result<CookieSource, ConfigError> {
+//!     CookieSource::new("__Host-token", Csrf::origins(["https://app.example"])?)
+//! }
+//!
+//! fn layer(verifier: Verifier) -> Result<RevocationLayer, ConfigError> {
+//!     let sources = [TokenSource::bearer(), TokenSource::cookie(cookie()?)];
+//!     RevocationLayer::new(verifier).sources(sources)
+//! }
+//!
+//! // The answer to a login: the token is out of reach of scripts.
+//! fn logged_in(
+//!     cookie: &CookieSource,
+//!     token: &AccessToken,
+//! ) -> Result<AppendHeaders<[(HeaderName, HeaderValue); 1]>, UnfitForCookie> {
+//!     let value = cookie.set_cookie(token.as_str(), token.expires_in())?;
+//!     Ok(AppendHeaders([(SET_COOKIE, value)]))
+//! }
+//! # let _ = (layer, logged_in);
+//! ```
 //!
 //! # The answers
 //!
 //! | what | status | `WWW-Authenticate` | gRPC |
 //! |---|---|---|---|
 //! | no token | 401 | `Bearer realm="…"` | `UNAUTHENTICATED` |
-//! | not one well-formed header | 400 | … `error="invalid_request"` | `INVALID_ARGUMENT` |
+//! | not one well-formed token | 400 | … `error="invalid_request"` | `INVALID_ARGUMENT` |
+//! | a cookie, and maybe another site's request | 403 | | `PERMISSION_DENIED` |
 //! | bad, expired or revoked | 401 | … `error="invalid_token"` | `UNAUTHENTICATED` |
 //! | good, without a permission or group | 403 | … `error="insufficient_scope"`, `scope="…"` | `PERMISSION_DENIED` |
 //! | good, of a login too old or too weak | 401 | … `error="insufficient_user_authentication"`, `max_age="…"`, `acr_values="…"` | `UNAUTHENTICATED` |

@@ -1,6 +1,6 @@
 //! The settings of an issuer.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{
     Issuer, KeyRing,
@@ -8,8 +8,11 @@ use super::{
     refresh::{Reuse, ReuseHook},
 };
 use crate::{
-    clock::whole_seconds, epochs::Epochs, error::ConfigError, lifetimes::Lifetimes,
-    store::EpochStore,
+    clock::whole_seconds,
+    epochs::Epochs,
+    error::ConfigError,
+    lifetimes::Lifetimes,
+    store::{EpochStore, OverLimit, SessionLimit},
 };
 
 /// The longest grace time: within it nobody hears of a theft.
@@ -29,6 +32,7 @@ pub struct IssuerBuilder<S> {
     access_jitter: Option<Duration>,
     refresh_grace: Duration,
     on_reuse: Option<ReuseHook>,
+    session_limit: Option<SessionLimit>,
 }
 
 impl<S: EpochStore> IssuerBuilder<S> {
@@ -45,6 +49,7 @@ impl<S: EpochStore> IssuerBuilder<S> {
             access_jitter: None,
             refresh_grace: Duration::from_secs(10),
             on_reuse: None,
+            session_limit: None,
         }
     }
 
@@ -120,6 +125,20 @@ impl<S: EpochStore> IssuerBuilder<S> {
         self
     }
 
+    /// How many sessions a user may have at once, and what becomes of a login that would be one more.
+    /// By default as many as they like; one makes each login end the one before.
+    ///
+    /// It is decided where sessions are written, so that it holds for logins at the same moment at
+    /// different instances too, as long as all of them have the same limit. A login then waits for
+    /// revocations and for other such logins. Only sessions count that are alive; those that are ended
+    /// are revoked, and their access tokens are refused by every instance. Access tokens
+    /// [without a session](Issuer::issue) are not counted.
+    #[must_use]
+    pub fn max_sessions(mut self, sessions: NonZeroU32, over: OverLimit) -> Self {
+        self.session_limit = Some(SessionLimit { sessions, over });
+        self
+    }
+
     /// Builds the issuer.
     ///
     /// # Errors
@@ -175,6 +194,7 @@ impl<S: EpochStore> IssuerBuilder<S> {
                 access_jitter,
                 refresh_grace: self.refresh_grace,
                 on_reuse: self.on_reuse,
+                session_limit: self.session_limit,
             }),
         })
     }

@@ -17,7 +17,7 @@ use crate::{
     error::{ConfigError, Error, ErrorKind},
     lifetimes::Lifetimes,
     scope::Id,
-    store::{EpochStore, Mint, MintFor, Minted, Ticket},
+    store::{EpochStore, Mint, MintFor, Minted, SessionLimit, Ticket},
     telemetry,
     token::{IssuerRules, MAX_GROUPS, MAX_TOKEN_BYTES, Payload, encode},
 };
@@ -73,6 +73,7 @@ pub(super) struct Shared<S> {
     pub(super) access_jitter: Duration,
     pub(super) refresh_grace: Duration,
     pub(super) on_reuse: Option<ReuseHook>,
+    pub(super) session_limit: Option<SessionLimit>,
 }
 
 impl<S: EpochStore> Issuer<S> {
@@ -101,13 +102,15 @@ impl<S: EpochStore> Issuer<S> {
     /// [`Demand::Login`](crate::Demand::Login) refuse the login, with
     /// [`Demand::Refresh`](crate::Demand::Refresh) read the claims again and start over with a
     /// new ticket. [`ErrorKind::Claims`] if the token would be one that verifiers refuse, with over
-    /// 256 groups or over 8 KiB. Otherwise the failure of the store or of the signature.
+    /// 256 groups or over 8 KiB. [`ErrorKind::TooManySessions`] if the user has as many as they
+    /// [may](IssuerBuilder::max_sessions). Otherwise the failure of the store or of the signature.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future may leave a session that nobody holds a token of.
     pub async fn login(&self, ticket: Ticket, grant: Grant) -> Result<TokenPair, Error> {
-        let (mint, minted, said) = self.minted(ticket, MintFor::Login, Id::random(), grant).await?;
+        let session = self.shared.session_limit.map_or(MintFor::Login, MintFor::LoginWithin);
+        let (mint, minted, said) = self.minted(ticket, session, Id::random(), grant).await?;
         self.shared.sign(mint, minted, said)
     }
 

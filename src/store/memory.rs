@@ -170,7 +170,17 @@ impl State {
                 Ok(Err(ErrorKind::RefreshTokenReused(receipt).into()))
             }
             Verdict::Mint => {
-                if let Some(revocation) = mint.revocation() {
+                let ended = match mint.session {
+                    MintFor::LoginWithin(limit) => {
+                        let beyond = self.sessions_beyond(mint, limit.others(), now);
+                        match limit.make_room(beyond) {
+                            Ok(ended) => ended,
+                            Err(refused) => return Ok(Err(refused.into())),
+                        }
+                    }
+                    _ => Vec::new(),
+                };
+                for revocation in ended.into_iter().chain(mint.revocation()) {
                     self.seal(&revocation, clock)?;
                 }
                 self.put(mint, now).map(Ok)
@@ -178,12 +188,25 @@ impl State {
         }
     }
 
+    /// The living sessions of the user of `mint`, but for the `kept` that logged in last.
+    fn sessions_beyond(&self, mint: &Mint, kept: u32, now: Duration) -> Vec<Id> {
+        let alive = |sid: &Id, row: &SessionRow| {
+            row.user == mint.user
+                && row.stands(self.guarded(sid, row))
+                && !mint.lifetimes.is_over(row.began, row.refreshed_at, now)
+        };
+        let alive = self.sessions.iter().filter(|(sid, row)| alive(sid, row));
+        let mut alive: Vec<_> = alive.map(|(sid, row)| (row.began, sid.clone())).collect();
+        alive.sort();
+        alive.into_iter().rev().skip(kept as usize).map(|(_, sid)| sid).collect()
+    }
+
     /// Writes the session of `mint`.
     fn put(&mut self, mint: &Mint, now: Duration) -> Result<Minted, Error> {
         let stamp = Stamp::after(self.newest);
         match (&mint.session, self.sessions.get_mut(&mint.sid)) {
             (MintFor::Token, _) => Ok(Minted::first(stamp, now)),
-            (MintFor::Login, Some(_)) => {
+            (session, Some(_)) if session.is_login() => {
                 Err(Error::new(ErrorKind::Store, "there is such a session"))
             }
             (_, Some(session)) => Ok(session.go_on(mint, stamp, now)),

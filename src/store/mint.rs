@@ -1,10 +1,11 @@
 //! What is asked of the store when a token is minted.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::{Device, Revocation};
 use crate::{
     cutoff::{Demand, Stamp, StoreTime},
+    error::ErrorKind,
     lifetimes::Lifetimes,
     scope::{Id, Scope},
 };
@@ -75,6 +76,9 @@ impl Mint {
 pub enum MintFor {
     /// A new session is written. Its first refresh token has the counter 0.
     Login,
+    /// A new session is written, if its user may have one more. It is decided under the lock of the
+    /// clock row, so that of two logins at once, wherever, the second one sees the first.
+    LoginWithin(SessionLimit),
     /// The session must be there and alive, and the refresh token with `counter` is presented.
     ///
     /// The current one is spent. One that was spent already gets the *same* successor again, as
@@ -94,6 +98,56 @@ pub enum MintFor {
     /// An access token that belongs to no session. Nothing is written; `sid` is an id that can be
     /// revoked.
     Token,
+}
+
+impl MintFor {
+    /// Whether a session is written that is new.
+    pub(super) fn is_login(&self) -> bool {
+        matches!(self, Self::Login | Self::LoginWithin(_))
+    }
+}
+
+/// How many sessions a user may have at once. Those count that are alive by the guard and by the
+/// lifetimes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimit {
+    /// The most of them.
+    pub sessions: NonZeroU32,
+    /// What becomes of a login that would be one more.
+    pub over: OverLimit,
+}
+
+/// What becomes of a login when its user has as many sessions as they may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OverLimit {
+    /// The session that logged in first ends, as many of them as it takes: it is revoked with
+    /// [`Demand::Login`](crate::Demand::Login), and its access tokens with it. When each was used
+    /// last does not matter: nobody could tell which one a login is going to end.
+    EndOldest,
+    /// It is refused with
+    /// [`ErrorKind::TooManySessions`](crate::error::ErrorKind::TooManySessions). A device that was
+    /// lost keeps its place until its session ends: let the user end it.
+    RefuseLogin,
+}
+
+impl SessionLimit {
+    /// How many others a new session leaves room for.
+    pub(super) fn others(self) -> u32 {
+        self.sessions.get() - 1
+    }
+
+    /// What a login has to revoke first, if its user has sessions over the others that there is
+    /// room for: those are in `excess`.
+    pub(super) fn make_room(self, excess: Vec<Id>) -> Result<Vec<Revocation>, ErrorKind> {
+        match self.over {
+            OverLimit::RefuseLogin if !excess.is_empty() => Err(ErrorKind::TooManySessions),
+            _ => {
+                let end = |sid| Revocation::new(Scope::Session(sid), Demand::Login);
+                Ok(excess.into_iter().map(end).collect())
+            }
+        }
+    }
 }
 
 /// The access token that is to be renewed, as its holder presented it.

@@ -55,7 +55,7 @@ mod writer;
 
 pub use any::{AnyStore, AnyTransaction, AnyWatch};
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
-pub use mint::{Mint, MintFor, Minted, Presented, SameDevice, Ticket};
+pub use mint::{Mint, MintFor, Minted, OverLimit, Presented, SameDevice, SessionLimit, Ticket};
 #[cfg(feature = "mysql")]
 pub use mysql::{MySqlOptions, MySqlStore, MySqlWatch};
 #[cfg(feature = "postgres")]

@@ -195,7 +195,7 @@ pub(super) fn verdict(mint: &Mint, session: Option<&SessionRow>, snapshot: Snaps
     let premature = highest > Stamp::after(newest);
     let demand = asked.demand(mint.ticket.stamp()).or(premature.then_some(Demand::Refresh));
     let stale = demand.map(ErrorKind::RevokedMeanwhile);
-    if matches!(mint.session, MintFor::Login | MintFor::Token) {
+    if mint.session.is_login() || mint.session == MintFor::Token {
         // A password that was read before a revocation may be the old one.
         return stale.map_or(Verdict::Mint, Verdict::Refuse);
     }

@@ -6,6 +6,7 @@ use super::{Audit, RequestId, Revocation, order::SessionRow};
 use crate::{
     cutoff::{CutOff, StoreTime},
     error::Error,
+    lifetimes::Lifetimes,
     scope::{Id, InvalidId, Scope},
 };
 
@@ -113,6 +114,16 @@ pub(super) trait Tables: Send + Sized {
         &mut self,
         sid: &Id,
     ) -> impl Future<Output = Result<Option<SessionRow>, Error>> + Send;
+
+    /// The sessions of `user` that are alive at `now`, but for the `kept` that logged in last; the
+    /// younger ones first.
+    fn sessions_beyond(
+        &mut self,
+        user: &Id,
+        kept: u32,
+        lifetimes: Lifetimes,
+        now: Duration,
+    ) -> impl Future<Output = Result<Vec<Id>, Error>> + Send;
 
     /// Writes the row of a session that is new.
     fn begin_session(

@@ -84,7 +84,8 @@ where
 /// may share, under which `newest` stands still.
 ///
 /// `None` if that is not enough to decide, or if something is to be said of it but tokens: [`write`]
-/// and [`Writer::mint`] do it. Nothing is written then. Not for what [revokes](Mint::revocation).
+/// and [`Writer::mint`] do it. Nothing is written then. Not for what [revokes](Mint::revocation), nor for a
+/// login that has a limit.
 #[cfg(feature = "mysql")]
 pub(super) async fn mint_beside<T: Tables>(
     tables: T,
@@ -271,7 +272,7 @@ impl<T: Tables> Writer<T> {
     /// The session as it is, and whether `mint` may be done.
     async fn judge(&mut self, mint: &Mint) -> Result<(Option<SessionRow>, Verdict), Error> {
         let before = match mint.session {
-            MintFor::Login | MintFor::Token => None,
+            MintFor::Login | MintFor::LoginWithin(_) | MintFor::Token => None,
             _ => self.tables.session(&mint.sid).await?,
         };
         let held_against = HeldAgainst::of(mint, before.as_ref());
@@ -289,6 +290,11 @@ impl<T: Tables> Writer<T> {
 
     /// Writes the session of `mint`, which was `before`.
     async fn put(&mut self, mint: &Mint, before: Option<SessionRow>) -> Result<Minted, Error> {
+        if let MintFor::LoginWithin(limit) = mint.session {
+            let (kept, lifetimes) = (limit.others(), mint.lifetimes);
+            let excess = self.tables.sessions_beyond(&mint.user, kept, lifetimes, self.now).await?;
+            self.seal(&limit.make_room(excess)?).await?;
+        }
         if let Some(revocation) = mint.revocation() {
             self.seal(&[revocation]).await?;
         }

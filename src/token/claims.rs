@@ -6,8 +6,10 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
+use serde::de::DeserializeOwned;
+
 use super::{
-    ClaimProblem, Malformed, Problem,
+    ClaimProblem, IssuerRules, Malformed, Problem,
     json::{Object, Raw},
 };
 
@@ -49,9 +51,9 @@ impl<'a> Payload<'a> {
         self.read(name, Raw::string)
     }
 
-    /// The claims; `groups_claim` holds the groups.
-    pub(crate) fn claims(&self, groups_claim: &str) -> Result<Claims, Problem> {
-        Ok(Claims {
+    /// The claims, with the groups that `rules` find.
+    pub(crate) fn claims(&self, rules: &IssuerRules) -> Result<Claims, Problem> {
+        let mut claims = Claims {
             subject: required("sub", self.string("sub"))?.into_owned(),
             audience: self.audience()?,
             expires_at: required("exp", self.time("exp"))?,
@@ -66,8 +68,17 @@ impl<'a> Payload<'a> {
             logged_in_at: self.time("oat")?,
             client_id: self.owned("client_id")?,
             scope: self.owned("scope")?,
-            groups: self.groups(groups_claim)?,
-        })
+            groups: self.groups(&rules.groups_claim)?,
+        };
+        if let Some(function) = &rules.groups_from {
+            claims.groups = function.tell(self, &claims)?;
+        }
+        Ok(claims)
+    }
+
+    /// A claim as the service wants it; `None` if it is not there or of another type.
+    pub(super) fn read_as<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.object.get(name)?.text()).ok()
     }
 
     fn audience(&self) -> Result<Vec<String>, Problem> {

@@ -65,6 +65,9 @@ pub enum ClaimProblem {
     /// It is an array with an entry twice.
     #[error("has an entry twice")]
     Duplicate,
+    /// The service's [function](super::IssuerRules::groups_from) finds no groups in it.
+    #[error("could not be told")]
+    NoGroups,
     /// It is no valid identifier.
     #[error("{0}")]
     Id(InvalidId),

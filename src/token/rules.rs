@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::KeySet;
+use super::{
+    KeySet,
+    groups::{GroupsFrom, TokenClaims},
+};
+use crate::scope::Id;
 
 /// Which header `typ` an access token of an issuer has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +42,7 @@ pub struct IssuerRules {
     pub(crate) issue_skew: Duration,
     pub(crate) require_session: bool,
     pub(crate) groups_claim: String,
+    pub(crate) groups_from: Option<GroupsFrom>,
     pub(crate) subject_prefix: String,
     pub(crate) shared_subjects: bool,
     pub(crate) store_time: bool,
@@ -56,6 +61,7 @@ impl IssuerRules {
             issue_skew: Duration::ZERO,
             require_session: false,
             groups_claim: "groups".to_owned(),
+            groups_from: None,
             subject_prefix: String::new(),
             shared_subjects: false,
             store_time: false,
@@ -116,6 +122,47 @@ impl IssuerRules {
     #[must_use]
     pub fn groups_claim(mut self, claim: impl Into<String>) -> Self {
         self.groups_claim = claim.into();
+        self
+    }
+
+    /// Takes the groups from `tell` rather than from the claim: a tenant or client as a group, a role
+    /// out of a nested claim, or a share of the users by a hash.
+    ///
+    /// They are the token's groups in every respect: revoked with
+    /// [`Scope::Group`](crate::Scope::Group), asked for by a route, told by
+    /// [`Verified::groups`](crate::Verified::groups). `None` refuses the token, as do more than 256
+    /// groups.
+    ///
+    /// The same claims have to give the same groups on every instance, as long as a token lives: a
+    /// revocation of a group that only some instances see in a token is in force on these alone. So
+    /// `tell` reads nothing but the token, no clock, and no setting that is rolled out step by step;
+    /// for a hash, see [`TokenClaims::bucket`]. It is called for each request, in the middle of it.
+    ///
+    /// A store knows the groups that a session was minted with
+    /// ([`Grant::groups`](crate::Grant::groups)) and not these: revoking one of these with the demand
+    /// to log in refuses the access tokens, and does not end the sessions.
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    ///
+    /// use tower_revocation::{Id, token::KeySet, verify::IssuerRules};
+    ///
+    /// # fn rules(keys: KeySet) -> IssuerRules {
+    /// const SHARES: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+    ///
+    /// IssuerRules::new("https://login.example", keys).groups_from(|token| {
+    ///     let tenant: String = token.get("tenant")?;
+    ///     let share = format!("share-{}", token.bucket(SHARES));
+    ///     Some(vec![Id::new(&format!("tenant-{tenant}")).ok()?, Id::new(&share).ok()?])
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn groups_from<F>(mut self, tell: F) -> Self
+    where
+        F: Fn(&TokenClaims<'_>) -> Option<Vec<Id>> + Send + Sync + 'static,
+    {
+        self.groups_from = Some(GroupsFrom::new(tell));
         self
     }
 

@@ -82,7 +82,8 @@ impl<C> Verified<C> {
         self.inner.registered.client_id.as_deref()
     }
 
-    /// The groups: see [`IssuerRules::groups_claim`](super::IssuerRules::groups_claim).
+    /// The groups: see [`IssuerRules::groups_claim`](super::IssuerRules::groups_claim) and
+    /// [`groups_from`](super::IssuerRules::groups_from).
     pub fn groups(&self) -> impl Iterator<Item = &str> {
         self.inner.registered.groups.iter().map(|id| self.bare(id))
     }

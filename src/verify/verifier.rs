@@ -161,7 +161,7 @@ impl Verifier {
         }
 
         judge::kind(&issuer.rules.typ, &payload)?;
-        let claims = payload.claims(&issuer.rules.groups_claim)?;
+        let claims = payload.claims(&issuer.rules)?;
         let stamp = judge::claims(issuer, &claims)?;
         let own = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
         let IssuerRules { subject_prefix, store_time, .. } = &issuer.rules;

@@ -261,6 +261,31 @@ fn b84_refuses_durations_that_make_no_sense() {
 }
 
 #[test]
+fn b84_refuses_no_buckets_and_more_than_make_a_small_copy() {
+    for (buckets, problem) in [
+        (0, Some("is no bucket")),
+        (1, None),
+        (65_536, None),
+        (65_537, Some("is over 65536")),
+        (u32::MAX, Some("is over 65536")),
+    ] {
+        let found = match Epochs::builder().buckets(buckets).build() {
+            Err(ConfigError::Number { field: "buckets", value, problem }) => {
+                assert_eq!(value, u64::from(buckets));
+                Some(problem)
+            }
+            Err(other) => panic!("{buckets}: {other}"),
+            Ok(epochs) => {
+                assert_eq!(epochs.buckets(), Some(buckets));
+                None
+            }
+        };
+        assert_eq!(found, problem, "{buckets}");
+    }
+    assert_eq!(Epochs::new().buckets(), None);
+}
+
+#[test]
 fn b84_refuses_issuers_that_say_too_little_or_are_confused() {
     fn missing<T>(result: Result<T, ConfigError>) -> Option<&'static str> {
         match result {

@@ -9,6 +9,7 @@ mod claims;
 mod configuration;
 #[path = "../common/gate.rs"]
 mod gate;
+mod groups;
 mod jose_header;
 mod properties;
 mod signature;

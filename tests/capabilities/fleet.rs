@@ -46,6 +46,12 @@ impl Server {
         Pair::of(&answer)
     }
 
+    /// What `/login` says.
+    pub(crate) async fn try_login(&self, username: &str, password: &str) -> (StatusCode, Value) {
+        let credentials = json!({ "username": username, "password": password });
+        self.post("/login", "", &credentials).await
+    }
+
     /// Alice's session on a device with this label.
     pub(crate) async fn alice_on(&self, label: &str) -> Pair {
         self.log_in("alice", "wonderland", label).await
@@ -117,6 +123,17 @@ impl Server {
 
     pub(crate) async fn delete(&self, path: &str, token: &str) -> StatusCode {
         read(self.client.delete(format!("{}{path}", self.base)).bearer_auth(token)).await.0
+    }
+
+    /// The whole answer to a request with a token.
+    pub(crate) async fn answer(&self, path: &str, token: &str) -> reqwest::Response {
+        let request = self.client.get(format!("{}{path}", self.base));
+        request.bearer_auth(token).send().await.unwrap()
+    }
+
+    /// How many statements were sent for requests.
+    pub(crate) async fn asked(&self) -> u64 {
+        self.metric("tower_revocation_store_statements_total{path=\"request\"}").await
     }
 
     pub(crate) async fn me(&self, token: &str) -> StatusCode {

@@ -5,9 +5,11 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tower_revocation::{
-    Algorithm, Demand, EpochStore, Epochs, Follower, Revocation, Scope, Verifier,
+    Algorithm, Demand, EpochStore, Epochs, Follower, Id, Revocation, RevocationLayer, Scope,
+    Verifier,
     clock::Clock,
     error::ConfigError,
+    layer::Confirmations,
     lifetimes::Lifetimes,
     token::{IssuerRules, KeySet, TypPolicy, VerifyingKey},
 };
@@ -126,5 +128,40 @@ async fn c54_leeway_is_explicit_and_bounded() {
     match Lifetimes::new(life, life, life) {
         Err(ConfigError::Duration { field, .. }) => assert_eq!(field, "leeway"),
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn c33_groups_from_a_function_of_the_token_are_revoked_as_a_whole() {
+    let data = Place::new().await;
+    let (clock, _hand) = Clock::manual(Duration::from_secs(NOW));
+    let store = place::store(data.path(), "test.db", clock.clone()).await;
+    // In buckets as well: the groups are asked about as any other scope.
+    let epochs = Epochs::builder().clock(clock).buckets(1).build().unwrap();
+    let _sync = Follower::new(store.clone(), epochs.clone()).start().unwrap();
+    epochs.ready().await;
+    // The mail domain is a group.
+    let rules = ONE.rules().groups_from(|token| {
+        let (_, domain) = token.subject().split_once('@')?;
+        Some(vec![Id::new(domain).ok()?])
+    });
+    let verifier = Verifier::builder(epochs.clone()).issuer(rules).build().unwrap();
+    let confirmations = Confirmations::new(store.clone());
+    let layer = RevocationLayer::new(verifier).confirm_doubtful(confirmations);
+    let service = Service::behind(layer).await;
+    let of = |subject: &str| ONE.token("at+jwt", subject, NOW - 5, NOW + 60);
+    let ask = async |subject: &str| service.me(&of(subject)).await.status();
+    assert_eq!(ask("alice@acme.test").await, StatusCode::OK);
+    assert_eq!(ask("no domain").await, StatusCode::UNAUTHORIZED);
+
+    let acme = Scope::group("acme.test").unwrap();
+    let receipt = store.revoke(Revocation::new(acme, Demand::Login)).await.unwrap();
+    epochs.wait_for(&receipt).await;
+    for (subject, expected) in [
+        ("alice@acme.test", StatusCode::UNAUTHORIZED),
+        ("bob@acme.test", StatusCode::UNAUTHORIZED),
+        ("alice@umbrella.test", StatusCode::OK),
+    ] {
+        assert_eq!(ask(subject).await, expected, "{subject}");
     }
 }

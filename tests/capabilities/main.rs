@@ -16,12 +16,15 @@ mod program;
 
 mod accounts;
 mod attack;
+mod buckets;
+mod cookies;
 mod devices;
 mod dump;
 mod elsewhere;
 mod fleet;
 mod freshness;
 mod issuers;
+mod limits;
 mod outage;
 mod policies;
 mod refreshing;

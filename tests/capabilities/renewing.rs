@@ -15,7 +15,7 @@ use tower_revocation::{
 use crate::{
     common::{
         instance::{Instance, grant},
-        place::Place,
+        place::{self, Place},
     },
     devices::Devices,
     fleet::claims,
@@ -308,14 +308,22 @@ async fn c43_renewed_once_a_day_at_most() {
 async fn c56_many_tabs_with_one_token_get_one_successor_by_one_statement() {
     let data = Place::new().await;
     let devices = renewing(data.path()).await;
-    let token = devices.login("alice").await.access;
-    for life in [8 * MINUTE, DAY] {
+    let session_statements = || devices.instance.store.statements().session;
+    let (token, other) = (devices.login("alice").await.access, devices.login("bob").await.access);
+    // What one renewal costs: a statement, where the database can do it in one.
+    devices.pass(8 * MINUTE);
+    let before = session_statements();
+    assert!(ask(&devices, &other, &[]).await.1.is_some());
+    let one = session_statements() - before;
+    let in_transaction = place::url(data.path()).is_some_and(|url| url.starts_with("mysql"));
+    assert!(one == 1 || in_transaction, "{one}");
+    for life in [MINUTE, DAY] {
         devices.pass(life);
         // So that none of them waits for the sync.
         assert_eq!(devices.me(&token).await, OK);
         devices.pass(15 * MINUTE);
         devices.synced().await;
-        let before = devices.instance.store.statements().session;
+        let before = session_statements();
         let tabs: Vec<_> = (0..64).map(|_| devices.ask_at_once(&token)).collect();
         let mut successors = std::collections::HashSet::new();
         for tab in tabs {
@@ -324,11 +332,11 @@ async fn c56_many_tabs_with_one_token_get_one_successor_by_one_statement() {
             successors.insert(answer.headers()["x-jwt"].to_str().unwrap().to_owned());
         }
         assert_eq!(successors.len(), 1);
-        assert_eq!(devices.instance.store.statements().session - before, 1);
+        assert_eq!(session_statements() - before, one);
         // And one that comes late.
         let (_, again) = ask(&devices, &token, &[]).await;
         assert!(successors.contains(&again.unwrap()));
-        assert_eq!(devices.instance.store.statements().session - before, 1);
+        assert_eq!(session_statements() - before, one);
     }
 }
 

@@ -22,8 +22,12 @@ impl Service {
 
     /// `/me`, which answers with issuer and subject, behind `verifier`.
     pub(crate) async fn protected_by(verifier: Verifier) -> Self {
+        Self::behind(RevocationLayer::new(verifier)).await
+    }
+
+    /// The same, behind `layer`.
+    pub(crate) async fn behind(layer: RevocationLayer) -> Self {
         let me = async |caller: Verified| format!("{} {}", caller.issuer(), caller.subject());
-        let layer = RevocationLayer::new(verifier);
         Self::start(Router::new().route("/me", get(me)).route_layer(layer)).await
     }
 

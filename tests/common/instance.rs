@@ -60,7 +60,9 @@ impl Instance {
         settings: impl FnOnce(IssuerBuilder<AnyStore>) -> IssuerBuilder<AnyStore>,
     ) -> Self {
         let epochs = Epochs::builder().lifetimes(lifetimes).clock(clock.clone()).build().unwrap();
-        let sync = Follower::new(store.clone(), epochs.clone()).start().unwrap();
+        // Tests wait for a poll each time that they set the clock.
+        let follower = Follower::new(store.clone(), epochs.clone());
+        let sync = follower.poll_interval(Duration::from_millis(100)).start().unwrap();
         let keys = KeyRing::open_with(data.join("keys"), Algorithm::EdDSA, clock).unwrap();
         let issuer = Issuer::builder(store.clone(), keys)
             .issuer("https://login.test")

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_revocation::{
-    AnyStore, Demand, EpochStore, RevocationLayer, Scope,
+    AnyStore, Demand, EpochStore, Epochs, RevocationLayer, Scope, Verifier,
     epochs::Synced,
     error::Error,
     layer::{Answer, Confirm, Confirmations, ResponseBody},
@@ -46,15 +46,17 @@ async fn stopped() -> (Instance, Place) {
 }
 
 /// A poll by hand.
-async fn poll(instance: &Instance) {
+async fn poll(instance: &Instance, copies: &[&Epochs]) {
     let asked_at = instance.epochs.clock().now();
     let changes = instance.store.watch().await.unwrap().load().await.unwrap();
-    for entry in changes.entries {
-        instance.epochs.raise(&entry.scope, entry.cut_off);
+    for epochs in copies {
+        for entry in &changes.entries {
+            epochs.raise(&entry.scope, entry.cut_off);
+        }
+        let answered_at = instance.epochs.clock().now();
+        let (store_clock, head) = (changes.clock, changes.head);
+        epochs.synced(Synced { asked_at, answered_at, store_clock, head });
     }
-    let answered_at = instance.epochs.clock().now();
-    let (store_clock, head) = (changes.clock, changes.head);
-    instance.epochs.synced(Synced { asked_at, answered_at, store_clock, head });
 }
 
 /// A layer, the bound it promises, and whether it knows everything while it is stale.
@@ -65,7 +67,18 @@ struct Promise {
     asks: bool,
 }
 
-fn promises(instance: &Instance) -> Vec<Promise> {
+/// A copy of the same instance's with a single bucket: whoever is revoked, all are in doubt.
+fn in_a_bucket(instance: &Instance) -> (Epochs, RevocationLayer) {
+    let settings = Epochs::builder().clock(instance.epochs.clock().clone());
+    let epochs = settings.buckets(1).build().unwrap();
+    let rules = instance.issuer.rules().unwrap();
+    let verifier = Verifier::builder(epochs.clone()).issuer(rules).build().unwrap();
+    let confirmations = Confirmations::new(instance.store.clone());
+    let layer = RevocationLayer::new(verifier).confirm_doubtful(confirmations.clone());
+    (epochs, layer.confirm_while_stale(confirmations))
+}
+
+fn promises(instance: &Instance, in_a_bucket: RevocationLayer) -> Vec<Promise> {
     let layer = RevocationLayer::new(instance.verifier.clone());
     let confirmations = Confirmations::new(instance.store.clone());
     let confirming = layer.clone().confirm_while_stale(confirmations);
@@ -82,6 +95,9 @@ fn promises(instance: &Instance) -> Vec<Promise> {
         promise(&confirming, 10, 10, true),
         promise(&confirming.clone().require_fresh(SECOND * 3).unwrap(), 3, 3, true),
         promise(&trusting, 30, 10, false),
+        promise(&in_a_bucket, 10, 10, true),
+        promise(&in_a_bucket.clone().refuse_while_stale(), 10, 10, false),
+        promise(&in_a_bucket.dangerous_trust_while_stale(SECOND * 20).unwrap(), 30, 10, false),
     ]
 }
 
@@ -116,7 +132,10 @@ struct Token {
 
 async fn run(steps: Vec<Step>) {
     let (instance, _data) = stopped().await;
-    let promises = promises(&instance);
+    let (buckets, in_a_bucket) = in_a_bucket(&instance);
+    let promises = promises(&instance, in_a_bucket);
+    let copies = [&instance.epochs, &buckets];
+    poll(&instance, &copies).await;
     let users = ["alice", "bob", "carol"];
     let now = || instance.epochs.clock().now().wall;
     let (mut tokens, mut polled_at) = (Vec::<Token>::new(), now());
@@ -137,7 +156,7 @@ async fn run(steps: Vec<Step>) {
                 instance.clock.suspend(Duration::from_millis(milliseconds))
             }
             Step::Poll => {
-                poll(&instance).await;
+                poll(&instance, &copies).await;
                 polled_at = now();
             }
             Step::Check => {
@@ -150,6 +169,7 @@ async fn run(steps: Vec<Step>) {
                         let late = since.is_some_and(|since| since > promise.bound);
                         assert!(status != OK || !late, "{about}");
                         assert!(status != UNAUTHORIZED || since.is_some(), "{about}");
+                        assert!(!promise.asks || since.is_some() || status == OK, "{about}");
                         if promise.asks && now() - polled_at > promise.stale_after {
                             let told = if since.is_some() { UNAUTHORIZED } else { OK };
                             assert_eq!(status, told, "{about}");

@@ -17,6 +17,7 @@ mod policies;
 mod questions;
 mod renewing;
 mod service;
+mod sources;
 
 use std::{
     convert::Infallible,

@@ -19,7 +19,10 @@ use tower_revocation::{
     Demand, Id, RevocationLayer, Scope, Verified,
     cutoff::{CutOff, StoreTime},
     error::{ConfigError, Error, ErrorKind},
-    layer::{Confirmations, Renew, Renewable, Renewal, RenewalBuilder, Renewed, ResponseBody},
+    layer::{
+        Confirmations, CookieSource, Csrf, Renew, Renewable, Renewal, RenewalBuilder, Renewed,
+        ResponseBody, TokenSource,
+    },
 };
 
 use crate::{
@@ -767,5 +770,75 @@ async fn a_successor_still_has_to_fit_the_route_and_none_is_made_for_who_is_refu
     renewing.layer = plain.require_group(Id::new("admin").unwrap());
     let due = renewing.ask(&own("due", NOW - 200, NOW + 100));
     assert_eq!(due.told().await, (403, None));
+    renewing.no_order().await;
+}
+
+// ---- in a cookie ----
+
+/// The same, with the token in the cookie `token`.
+fn in_a_cookie() -> Renewing {
+    let mut renewing = Renewing::new();
+    let csrf = Csrf::origins(["https://app.example"]).unwrap();
+    let cookie = TokenSource::cookie(CookieSource::new("token", csrf).unwrap());
+    let sources = [TokenSource::bearer(), cookie];
+    renewing.layer = renewing.layer.clone().sources(sources).unwrap();
+    renewing
+}
+
+fn with_cookie(method: &str, token: &str) -> http::request::Builder {
+    Request::builder().method(method).header("cookie", format!("a=b; token={token}"))
+}
+
+/// The cookies that a response sets.
+fn set_cookies(response: &Answered) -> Vec<&str> {
+    let set = response.headers().get_all("set-cookie").iter();
+    set.map(|value| value.to_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_came_in_a_cookie_goes_back_in_one_out_of_reach_of_scripts() {
+    let mut renewing = in_a_cookie();
+    // Due, and expired.
+    for (id, issued_at) in [("due", NOW - 200), ("expired", NOW - 320)] {
+        let client = renewing.ask_with(with_cookie("GET", &own(id, issued_at, issued_at + 300)));
+        let next = renewing.order().await.successor(NOW);
+        let response = client.response().await;
+        assert_eq!(response.status(), StatusCode::OK);
+        // As long as it can be renewed: the idle limit, five days.
+        let cookie =
+            format!("token={next}; Path=/; Max-Age=432000; HttpOnly; Secure; SameSite=Lax");
+        assert_eq!(set_cookies(&response), [cookie]);
+        assert_eq!(successor(&response), None);
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    }
+    // And what came in the header goes back as ever.
+    let client = renewing.ask(&own("bearer", NOW - 200, NOW + 100));
+    let next = renewing.order().await.successor(NOW);
+    let response = client.response().await;
+    assert_eq!((successor(&response), set_cookies(&response)), (Some(next), vec![]));
+}
+
+#[tokio::test]
+async fn a_cookie_that_the_service_has_set_itself_is_left_alone() {
+    let mut renewing = in_a_cookie();
+    let request = with_cookie("GET", &own("t1", NOW - 200, NOW + 100));
+    let client = renewing.ask_with(request.header("wants-header", "set-cookie token=; Max-Age=0"));
+    assert_eq!(set_cookies(&client.response().await), ["token=; Max-Age=0"]);
+    renewing.no_order().await;
+    // Another one is no reason.
+    let request = with_cookie("GET", &own("t2", NOW - 200, NOW + 100));
+    let client = renewing.ask_with(request.header("wants-header", "set-cookie tokens=1"));
+    renewing.order().await.successor(NOW);
+    assert_eq!(set_cookies(&client.response().await).len(), 2);
+}
+
+#[tokio::test]
+async fn a_forged_request_renews_nothing() {
+    let mut renewing = in_a_cookie();
+    for issued_at in [NOW - 200, NOW - 320] {
+        let request = with_cookie("POST", &own("t1", issued_at, issued_at + 300));
+        let forged = renewing.ask_with(request.header("origin", "https://evil.test"));
+        assert_eq!(forged.told().await, (403, None));
+    }
     renewing.no_order().await;
 }

@@ -167,10 +167,14 @@ impl Harness for Sqlite {
     }
 }
 
-/// Holds the statements of a refresh, a renewal and a token without a session against `counts`.
-pub async fn counts_of_renewals<H: Harness>(harness: &H, ticket: Ticket, counts: [u64; 3]) {
+/// Holds the statements of a login without a limit, a refresh, a renewal and a token without a session
+/// against `counts`.
+pub async fn counts_of_mints<H: Harness>(harness: &H, ticket: Ticket, counts: [u64; 4]) {
     let (groups, sid) = (["staff", "admin"], Id::random());
+    let [of_login, counts @ ..] = counts;
+    let before = harness.store().statements().session;
     let login = harness.mint(ticket, MintFor::Login, &sid, "alice", &groups).await.unwrap();
+    assert_eq!(harness.store().statements().session - before, of_login, "login");
     let presented = Presented {
         stamp: login.stamp,
         token: Id::random(),

@@ -1,9 +1,12 @@
 //! Random histories of a store, aimed at the limits of its decisions.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use proptest::prelude::*;
-use tower_revocation::{Demand, store::SameDevice};
+use tower_revocation::{
+    Demand,
+    store::{OverLimit, SameDevice, SessionLimit},
+};
 
 use crate::harness::GRACE;
 
@@ -19,6 +22,7 @@ pub(crate) enum Operation {
         user: usize,
         groups: usize,
         ticket: Asked,
+        limit: Option<SessionLimit>,
     },
     Refresh {
         slot: usize,
@@ -245,6 +249,15 @@ pub(crate) fn renew() -> impl Strategy<Value = Operation> {
     )
 }
 
+pub(crate) fn limit_of_sessions() -> impl Strategy<Value = Option<SessionLimit>> {
+    let over = prop_oneof![2 => Just(OverLimit::EndOldest), 1 => Just(OverLimit::RefuseLogin)];
+    let limit = (1..4_u32, over).prop_map(|(sessions, over)| SessionLimit {
+        sessions: NonZeroU32::new(sessions).unwrap(),
+        over,
+    });
+    prop::option::of(limit)
+}
+
 pub(crate) fn over() -> impl Strategy<Value = Over> {
     prop_oneof![
         1 => Just(Over::Everyone),
@@ -271,8 +284,10 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
         24 => refresh(),
         1 => slot().prop_map(|slot| Operation::Burst { slot }),
         2 => (slot(), prop::collection::vec(step(), 2..10)).prop_map(|(slot, steps)| Operation::Zigzag { slot, steps }),
-        6 => (slot(), 0..USERS.len(), 0..GROUPS.len(), asked()).prop_map(
-            |(slot, user, groups, ticket)| Operation::Login { slot, user, groups, ticket },
+        6 => (slot(), 0..USERS.len(), 0..GROUPS.len(), asked(), limit_of_sessions()).prop_map(
+            |(slot, user, groups, ticket, limit)| {
+                Operation::Login { slot, user, groups, ticket, limit }
+            },
         ),
         3 => slot().prop_flat_map(|slot| {
             (at(slot), who()).prop_map(move |(at, who)| Operation::Reissue { slot, at, who })

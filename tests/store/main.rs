@@ -46,9 +46,11 @@ mod contract;
 #[allow(dead_code, reason = "a part of it is for other suites")]
 #[path = "../common/databases.rs"]
 mod databases;
+mod halves;
 mod harness;
 mod histories;
 mod judging;
+mod limiting;
 mod model;
 mod mysql;
 mod postgres;

@@ -16,7 +16,7 @@ use tower_revocation::{
     scope::{Id, Scope},
     store::{
         Audit, Changes, Device, Entry, EpochStore, MemoryStore, MemoryWatch, Mint, MintFor, Minted,
-        Presented, Requested, Revocation, Session, SessionFilter, Ticket, Watch,
+        Presented, Requested, Revocation, Session, SessionFilter, SessionLimit, Ticket, Watch,
     },
 };
 
@@ -125,15 +125,15 @@ impl<H: Harness> Both<H> {
         };
         for slot in 0..SLOTS {
             both.held.push(both.nobody());
-            both.login(slot, slot % USERS.len(), slot, Asked::Fresh).await.unwrap();
+            both.login(slot, slot % USERS.len(), slot, Asked::Fresh, None).await.unwrap();
         }
         both
     }
 
     async fn step(&mut self, operation: Operation) -> Outcome<()> {
         match operation {
-            Operation::Login { slot, user, groups, ticket } => {
-                self.login(slot, user, groups, ticket).await?;
+            Operation::Login { slot, user, groups, ticket, limit } => {
+                self.login(slot, user, groups, ticket, limit).await?;
             }
             Operation::Refresh { slot, counter, grace, at, who } => {
                 self.set_clock(at);
@@ -253,10 +253,12 @@ impl<H: Harness> Both<H> {
         user: usize,
         groups: usize,
         ticket: Asked,
+        limit: Option<SessionLimit>,
     ) -> Outcome<()> {
         self.logins += 1;
         let held = Held { user, ..self.nobody() };
-        let mint = self.mint(&held, MintFor::Login, ticket, groups).await?;
+        let session = limit.map_or(MintFor::Login, MintFor::LoginWithin);
+        let mint = self.mint(&held, session, ticket, groups).await?;
         if let Ok(minted) = self.minted(&mint).await? {
             self.held[slot] = held;
             self.hold(slot, minted, groups);

@@ -28,7 +28,7 @@ use tower_revocation::{
 
 use crate::{
     databases::Database,
-    harness::{Harness, START, counts_of_renewals, cut_off, kind, user},
+    harness::{Harness, START, counts_of_mints, cut_off, kind, user},
     servers::MySql,
 };
 
@@ -258,7 +258,7 @@ async fn a_renewal_is_as_few_statements_as_a_refresh() {
     let harness = MySql::new().await;
     let ticket = harness.store().ticket().await.unwrap();
     // The lock, what is pending, the row, the cut-offs, the row again, the commit.
-    counts_of_renewals(&harness, ticket, [6, 6, 1]).await;
+    counts_of_mints(&harness, ticket, [5, 6, 6, 1]).await;
 }
 
 // ---- many rows ----

@@ -18,7 +18,7 @@ use tower_revocation::{
 
 use crate::{
     databases::Database,
-    harness::{Harness, START, counts_of_renewals, cut_off, kind, newest, user},
+    harness::{Harness, START, counts_of_mints, cut_off, kind, newest, user},
     servers::Postgres,
 };
 
@@ -211,7 +211,7 @@ async fn a_renewal_is_one_statement_and_so_is_a_token_without_a_session() {
     let harness = Postgres::new().await;
     revoke(harness.store(), "alice").await;
     let ticket = harness.store().ticket().await.unwrap();
-    counts_of_renewals(&harness, ticket, [1, 1, 1]).await;
+    counts_of_mints(&harness, ticket, [1, 1, 1, 1]).await;
 }
 
 #[tokio::test]

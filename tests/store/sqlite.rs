@@ -16,7 +16,7 @@ use tower_revocation::{
     store::{Device, EpochStore, Mint, MintFor, Revocation, SessionFilter, SqliteStore, Watch},
 };
 
-use crate::harness::{GRACE, Harness, START, Sqlite, counts_of_renewals, kind, options, user};
+use crate::harness::{GRACE, Harness, START, Sqlite, counts_of_mints, kind, options, user};
 
 async fn reopen(harness: &Sqlite) -> Result<SqliteStore, ErrorKind> {
     SqliteStore::connect(harness.options(), Clock::system()).await.map_err(|error| error.kind())
@@ -328,7 +328,7 @@ async fn a_refresh_is_one_statement_and_so_is_the_same_again() {
 async fn a_renewal_is_one_statement_and_so_is_a_token_without_a_session() {
     let harness = Sqlite::new().await;
     let ticket = harness.store.ticket().await.unwrap();
-    counts_of_renewals(&harness, ticket, [1, 1, 1]).await;
+    counts_of_mints(&harness, ticket, [6, 1, 1, 1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

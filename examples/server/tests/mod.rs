@@ -50,7 +50,9 @@ fn config(data: &Path) -> Config {
         max_ttl: Duration::from_secs(86_400),
         max_staleness: Duration::from_secs(10),
         poll: Duration::from_secs(1),
+        buckets: None,
         recent_login: Duration::from_secs(300),
+        max_sessions: None,
     }
 }
 

@@ -100,12 +100,13 @@ fn session_row(row: &MySqlRow) -> Result<SessionRow, Error> {
     })
 }
 
-/// What is listed: those that are alive, and of these what the filter adds.
-macro_rules! listed {
-    ($filter:literal) => {
+/// Those that are alive, and of these what the filter adds.
+macro_rules! alive {
+    ($columns:literal, $filter:literal) => {
         concat!(
-            "SELECT s.id, s.user_id, s.began, s.refreshed_at, s.label, s.ip, s.user_agent \
-             FROM (SELECT COALESCE(?, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))) \
+            "SELECT ",
+            $columns,
+            " FROM (SELECT COALESCE(?, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))) \
                  AS moment) AS at \
              JOIN revocation_clock AS c JOIN revocation_sessions AS s \
              WHERE at.moment < s.began + ? AND at.moment < s.refreshed_at + ? \
@@ -122,7 +123,44 @@ macro_rules! listed {
                          STRAIGHT_JOIN revocations AS r ON r.scope = 'group' \
                              AND r.subject = CAST(g.name AS BINARY)), 0)) \
                  AND ",
-            $filter,
+            $filter
+        )
+    };
+}
+
+/// The living sessions of `user` at `now`, but for the `kept` that logged in last.
+pub(super) async fn beyond(
+    user: &Id,
+    kept: u32,
+    lifetimes: Lifetimes,
+    now: Duration,
+    connection: &mut MySqlConnection,
+) -> Result<Vec<Id>, Error> {
+    /// There is no offset without a limit.
+    const BEYOND: &str = concat!(
+        alive!("s.id", "s.user_id = ?"),
+        " ORDER BY s.began DESC, s.id DESC LIMIT 9223372036854775807 OFFSET ?"
+    );
+    let rows = query(BEYOND)
+        .bind(duration_i64(now))
+        .bind(duration_i64(lifetimes.session()))
+        .bind(duration_i64(lifetimes.idle()))
+        .bind(user.as_str().as_bytes())
+        .bind(kept)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(|row| id(text(row, 0)?)).collect()
+}
+
+/// What is listed.
+macro_rules! listed {
+    ($filter:literal) => {
+        concat!(
+            alive!(
+                "s.id, s.user_id, s.began, s.refreshed_at, s.label, s.ip, s.user_agent",
+                $filter
+            ),
             " ORDER BY s.refreshed_at DESC, s.id LIMIT ?"
         )
     };

@@ -222,6 +222,7 @@ impl EpochStore for MySqlStore {
                 let (judged, pending) = self.judgement(Path::Session, &mint.scopes()).await?;
                 writer::mint_apart(mint, judged, pending)
             }
+            MintFor::LoginWithin(_) => None,
             _ if mint.revocation().is_some() => None,
             _ => self.mint_beside(mint).await?,
         };

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     cutoff::{CutOff, StoreTime},
     error::{Error, ErrorKind},
+    lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
         Audit, RequestId,
@@ -278,6 +279,16 @@ impl Tables for MySqlTables {
 
     async fn session(&mut self, sid: &Id) -> Result<Option<SessionRow>, Error> {
         session::read(sid, self.run()?).await
+    }
+
+    async fn sessions_beyond(
+        &mut self,
+        user: &Id,
+        kept: u32,
+        lifetimes: Lifetimes,
+        now: Duration,
+    ) -> Result<Vec<Id>, Error> {
+        session::beyond(user, kept, lifetimes, now, self.run()?).await
     }
 
     async fn begin_session(&mut self, sid: &Id, row: &SessionRow) -> Result<(), Error> {

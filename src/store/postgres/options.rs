@@ -24,7 +24,7 @@ impl PostgresOptions {
     /// is the first of its `search_path`.
     ///
     /// At most 8 connections for logins, refreshes and revocations, made as they are needed, and
-    /// two more for the sync.
+    /// two more for the sync; a third while it loads a large table, if that can be had.
     pub fn new(connect: PgConnectOptions) -> Self {
         Self { connect, connections: 8, pooler: false, heartbeat: None, clock: None }
     }

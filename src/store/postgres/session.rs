@@ -264,18 +264,54 @@ fn session_row(row: &PgRow) -> Result<SessionRow, Error> {
     })
 }
 
-/// What is listed: those that are alive, and of these what the filter adds.
-macro_rules! listed {
-    ($filter:literal) => {
+/// Those that are alive, and of these what the filter adds.
+macro_rules! alive {
+    ($columns:literal, $filter:literal) => {
         concat!(
             at!("$1"),
-            "SELECT id, user_id, began, refreshed_at, label, ip, user_agent \
-             FROM revocation_sessions AS session, revocation_clock, at \
+            "SELECT ",
+            $columns,
+            " FROM revocation_sessions AS session, revocation_clock, at \
              WHERE now < began + $2 AND now < refreshed_at + $3 \
                  AND last_stamp > greatest(purged_login_before, ",
             highest!("r.login_before", "session.id", "session.user_id", "session.groups"),
             ") AND ",
-            $filter,
+            $filter
+        )
+    };
+}
+
+/// The sessions of a user that are alive, but for some that logged in last.
+const BEYOND: &str =
+    concat!(alive!("id", "user_id = $5"), " ORDER BY began DESC, id DESC OFFSET $4");
+
+/// The living sessions of `user` at `now`, but for the `kept` that logged in last.
+pub(super) async fn beyond(
+    user: &Id,
+    kept: u32,
+    lifetimes: Lifetimes,
+    now: Duration,
+    persistent: bool,
+    connection: &mut PgConnection,
+) -> Result<Vec<Id>, Error> {
+    let rows = query(BEYOND)
+        .persistent(persistent)
+        .bind(duration_i64(now))
+        .bind(duration_i64(lifetimes.session()))
+        .bind(duration_i64(lifetimes.idle()))
+        .bind(i64::from(kept))
+        .bind(user.as_str())
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(|row| id(get(row, 0)?)).collect()
+}
+
+/// What is listed.
+macro_rules! listed {
+    ($filter:literal) => {
+        concat!(
+            alive!("id, user_id, began, refreshed_at, label, ip, user_agent", $filter),
             " ORDER BY refreshed_at DESC, id LIMIT $4"
         )
     };

@@ -294,7 +294,7 @@ impl EpochStore for PostgresStore {
                 let (judged, pending) = self.judgement(Path::Session, &mint.scopes()).await?;
                 writer::mint_apart(mint, judged, pending)
             }
-            MintFor::Renew(_) | MintFor::Reissue => None,
+            MintFor::LoginWithin(_) | MintFor::Renew(_) | MintFor::Reissue => None,
         };
         if let Some(minted) = minted {
             return Ok(minted);

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     cutoff::{CutOff, StoreTime},
     error::{Error, ErrorKind},
+    lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
         Audit, RequestId,
@@ -275,6 +276,16 @@ impl Tables for PostgresTables {
 
     async fn session(&mut self, sid: &Id) -> Result<Option<SessionRow>, Error> {
         session::read(sid, self.persistent, self.run()?).await
+    }
+
+    async fn sessions_beyond(
+        &mut self,
+        user: &Id,
+        kept: u32,
+        lifetimes: Lifetimes,
+        now: Duration,
+    ) -> Result<Vec<Id>, Error> {
+        session::beyond(user, kept, lifetimes, now, self.persistent, self.run()?).await
     }
 
     async fn begin_session(&mut self, sid: &Id, row: &SessionRow) -> Result<(), Error> {

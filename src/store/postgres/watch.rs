@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{
     PostgresStore,
     listener::Listener,
-    load,
+    load::{self, Way},
     row::{cut_off, entry, get, store_time},
 };
 use crate::{
@@ -46,7 +46,7 @@ macro_rules! latest {
 }
 
 /// How many columns [`head!`] has.
-const HEAD_COLUMNS: usize = 8;
+pub(super) const HEAD_COLUMNS: usize = 8;
 
 /// The sync's connection to a [`PostgresStore`].
 pub struct PostgresWatch {
@@ -58,8 +58,8 @@ pub struct PostgresWatch {
     listener: Option<Listener>,
     /// The head of the last answer.
     known: StoreTime,
-    /// Whether the database knows copies.
-    pub(super) copies: bool,
+    /// How everything is asked for.
+    pub(super) way: Way,
 }
 
 /// What an answer begins with.
@@ -76,7 +76,8 @@ impl PostgresWatch {
         let options = store.options();
         let connection = in_time(CONNECT_WAIT, options.connect.connect()).await?;
         let listener = (!options.pooler).then(|| Listener::start(options.connect.clone()));
-        Ok(Self { store, connection, revoked, listener, known: StoreTime::ZERO, copies: true })
+        let way = Way::new(connection.server_version_num(), options.pooler);
+        Ok(Self { store, connection, revoked, listener, known: StoreTime::ZERO, way })
     }
 
     /// Seals pending requests. A standby cannot: its primary has to.
@@ -200,6 +201,14 @@ impl PostgresWatch {
 
 /// The head alone.
 pub(super) const HEAD: &str = concat!("SELECT ", head!(), " FROM revocation_clock");
+
+/// The same, and how many pages the table of the cut-offs has.
+pub(super) const HEAD_AND_SIZE: &str = concat!(
+    "SELECT ",
+    head!(),
+    ", pg_relation_size('revocations') / current_setting('block_size')::bigint \
+     FROM revocation_clock"
+);
 
 /// What has changed above a cursor.
 const POLL: &str = concat!(

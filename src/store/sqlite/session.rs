@@ -191,17 +191,51 @@ pub(super) fn session_row(row: &SqliteRow) -> Result<SessionRow, Error> {
     })
 }
 
-/// What is listed: those that are alive, and of these what the filter adds.
-macro_rules! listed {
-    ($filter:literal) => {
+/// Those that are alive, and of these what the filter adds.
+macro_rules! alive {
+    ($columns:literal, $filter:literal) => {
         concat!(
-            "SELECT id, user, began, refreshed_at, label, ip, user_agent \
-             FROM revocation_sessions AS session CROSS JOIN revocation_clock \
+            "SELECT ",
+            $columns,
+            " FROM revocation_sessions AS session CROSS JOIN revocation_clock \
              WHERE ?2 < began + ?3 AND ?2 < refreshed_at + ?4 \
                  AND last_stamp > max(purged_login_before, ",
             highest!("login_before", "session.groups"),
             ") AND ",
-            $filter,
+            $filter
+        )
+    };
+}
+
+/// The sessions of a user that are alive, but for some that logged in last.
+const BEYOND: &str =
+    concat!(alive!("id", "user = ?1"), " ORDER BY began DESC, id DESC LIMIT -1 OFFSET ?5");
+
+/// The living sessions of `user` at `now`, but for the `kept` that logged in last.
+pub(super) async fn beyond(
+    user: &Id,
+    kept: u32,
+    lifetimes: Lifetimes,
+    now: Duration,
+    connection: &mut SqliteConnection,
+) -> Result<Vec<Id>, Error> {
+    let rows = query(BEYOND)
+        .bind(user.as_str())
+        .bind(duration_i64(now))
+        .bind(duration_i64(lifetimes.session()))
+        .bind(duration_i64(lifetimes.idle()))
+        .bind(kept)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(|row| id(row.try_get(0).map_err(failed)?)).collect()
+}
+
+/// What is listed.
+macro_rules! listed {
+    ($filter:literal) => {
+        concat!(
+            alive!("id, user, began, refreshed_at, label, ip, user_agent", $filter),
             " ORDER BY refreshed_at DESC, id LIMIT ?5"
         )
     };
@@ -281,9 +315,14 @@ mod tests {
         ] {
             sqlx::raw_sql(migration).execute(&mut connection).await.unwrap();
         }
-        for sql in
-            [REFRESH, RENEW, listed!("user = ?1"), listed!("id = ?1"), listed!("refreshed_at > ?1")]
-        {
+        for sql in [
+            REFRESH,
+            RENEW,
+            BEYOND,
+            listed!("user = ?1"),
+            listed!("id = ?1"),
+            listed!("refreshed_at > ?1"),
+        ] {
             let plan: Vec<String> = query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
                 .fetch_all(&mut connection)
                 .await

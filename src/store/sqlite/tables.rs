@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     cutoff::{CutOff, StoreTime},
     error::Error,
+    lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
         Audit, RequestId,
@@ -234,6 +235,16 @@ impl Tables for SqliteTables {
             .await
             .map_err(failed)?;
         row.as_ref().map(session_row).transpose()
+    }
+
+    async fn sessions_beyond(
+        &mut self,
+        user: &Id,
+        kept: u32,
+        lifetimes: Lifetimes,
+        now: Duration,
+    ) -> Result<Vec<Id>, Error> {
+        session::beyond(user, kept, lifetimes, now, self.run()).await
     }
 
     async fn begin_session(&mut self, sid: &Id, row: &SessionRow) -> Result<(), Error> {
