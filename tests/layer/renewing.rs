@@ -672,6 +672,24 @@ async fn a_successor_is_not_handed_to_another_user_whose_token_has_the_same_id()
     assert_eq!(client.told().await, (503, None));
 }
 
+#[tokio::test]
+async fn of_a_user_agent_no_more_is_remembered_than_a_store_keeps() {
+    let mut renewing = Renewing::with(|settings| settings.require_same_user_agent());
+    let from = |agent: &str| {
+        let request = Request::get("/").header(USER_AGENT, agent);
+        request.header(AUTHORIZATION, format!("Bearer {}", expired()))
+    };
+    let long = "x".repeat(tower_revocation::store::MAX_DEVICE_TEXT);
+    let client = renewing.ask_with(from(&format!("{long}1")));
+    let order = renewing.order().await;
+    assert_eq!(order.token.presenter().user_agent.as_ref(), Some(&long));
+    let token = order.successor(NOW);
+    assert_eq!(client.told().await, (200, Some(token.clone())));
+    // So it is the same one to both.
+    assert_eq!(renewing.ask_with(from(&format!("{long}2"))).told().await, (200, Some(token)));
+    renewing.no_order().await;
+}
+
 // ---- limits ----
 
 #[tokio::test]

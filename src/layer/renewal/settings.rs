@@ -18,6 +18,9 @@ use crate::{clock::Clock, error::ConfigError, lifetimes::Lifetimes, verify::Veri
 /// The header that a successor is returned in.
 const HEADER: HeaderName = HeaderName::from_static("x-jwt");
 
+/// In characters, which are bytes: a header that is text is ASCII.
+const LONGEST_USER_AGENT: usize = 512;
+
 /// Renews tokens on the way, for [`RevocationLayer::renew`](crate::layer::RevocationLayer::renew).
 ///
 /// A token that is due is answered as ever, and its successor comes with the answer in the header
@@ -150,7 +153,7 @@ impl Renewal {
             ip: client_ip
                 .as_ref()
                 .and_then(|client_ip| client_ip(request.headers(), request.extensions())),
-            user_agent: user_agent.map(str::to_owned),
+            user_agent: user_agent.map(kept),
         };
         renewable.same_ip = *same_ip;
         renewable.same_user_agent = *same_user_agent;
@@ -175,6 +178,16 @@ impl Renewal {
     pub(in crate::layer) fn hand_out<B>(&self, renewed: &Renewed, response: &mut Response<B>) {
         hand_out::hand_out(response.headers_mut(), &self.shared.header, renewed);
     }
+}
+
+/// Of a user agent, what a store keeps of one (`MAX_DEVICE_TEXT`): so many bytes without control
+/// characters. It is remembered with each renewal, and clients write headers of any length.
+fn kept(user_agent: &str) -> String {
+    user_agent
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(LONGEST_USER_AGENT)
+        .collect()
 }
 
 fn life<C>(token: &Verified<C>, now: Duration) -> Life {
