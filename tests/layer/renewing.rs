@@ -860,3 +860,36 @@ async fn a_forged_request_renews_nothing() {
     }
     renewing.no_order().await;
 }
+
+// ---- attacks that succeed (red) ----
+
+#[tokio::test]
+async fn attack_a_token_that_is_revoked_with_its_renewal_is_not_lost_on_an_error() {
+    let mut renewing = Renewing::with(|settings| settings.revoke_previous());
+    let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {}", expired()));
+    let client = renewing.ask_with(request.header("wants-status", "404"));
+    let order = renewing.order().await;
+    let revokes = order.token.revokes();
+    order.successor(NOW);
+    let handed_out = client.told().await.1.is_some();
+    assert!(!revokes || handed_out, "the old one is revoked, and nobody was told of the new one");
+}
+
+#[tokio::test]
+async fn attack_one_token_with_many_user_agents_is_no_flood_of_statements() {
+    let mut renewing = Renewing::with(|settings| settings.require_same_user_agent());
+    let mut asked = 0;
+    for agent in 0..1_000 {
+        let request = Request::get("/")
+            .header(AUTHORIZATION, format!("Bearer {}", expired()))
+            .header(USER_AGENT, format!("{agent}{}", "x".repeat(4_000)));
+        let client = renewing.ask_with(request);
+        settle().await;
+        if let Ok(order) = renewing.orders.try_recv() {
+            asked += 1;
+            order.answers(Err(ErrorKind::DeviceDiffers.into()));
+        }
+        let _ = client.response().await;
+    }
+    assert!(asked <= 10, "asked {asked} times within a second of the clock");
+}
