@@ -264,6 +264,26 @@ async fn c38_sixty_days_at_one_use_every_four_and_out_on_day_sixty_one() {
 }
 
 #[tokio::test]
+async fn c38_a_purge_of_what_was_revoked_for_others_logs_nobody_out() {
+    let data = Place::new().await;
+    let devices = renewing(data.path()).await;
+    let alice = devices.login("alice").await.access;
+    // Bob's role changes.
+    let receipt = devices.instance.revoke(Scope::user("bob").unwrap(), Demand::Refresh).await;
+    devices.instance.epochs.wait_for(&receipt).await;
+    let epochs = &devices.instance.epochs;
+    for time in [16 * MINUTE, 4 * DAY] {
+        devices.pass(time);
+        devices.synced().await;
+        // As a follower does every ten minutes.
+        epochs.purge(epochs.clock().now());
+        devices.instance.store.purge(epochs.lifetimes()).await.unwrap();
+        let (status, next) = ask(&devices, &alice, &[]).await;
+        assert_eq!((status, next.is_some()), (OK, true));
+    }
+}
+
+#[tokio::test]
 async fn c42_renewed_only_while_there_is_room_for_another_token() {
     let data = Place::new().await;
     let lifetimes = Lifetimes::new(10 * MINUTE, 60 * MINUTE, SECOND).unwrap();
