@@ -221,6 +221,9 @@ pub enum ErrorKind {
     /// A renewal was asked for from another address or user agent than the session's last login or
     /// refresh, or one of them is unknown.
     DeviceDiffers,
+    /// An access token was to be renewed that another issuer has issued, or this one to another client
+    /// or for another audience.
+    PartyDiffers,
     /// The user has as many sessions as they may, and the login is refused for that.
     TooManySessions,
     /// A refresh token is forged, damaged, of another version, key, issuer or client, was made
@@ -324,6 +327,7 @@ impl fmt::Display for Error {
             }
             ErrorKind::TooManySessions => f.write_str("the user has too many sessions"),
             ErrorKind::DeviceDiffers => f.write_str("the device is not the session's"),
+            ErrorKind::PartyDiffers => f.write_str("the access token is another party's"),
             ErrorKind::RefreshTokenInvalid => f.write_str("the refresh token is not valid"),
             ErrorKind::RefreshTokenReused(_) => {
                 f.write_str("the refresh token was used before; its session has been ended")

@@ -83,6 +83,9 @@ impl Lifetimes {
 
     /// The cut-offs that have outlived all they cover when the store's clock says `clock`: a
     /// `reissue_before` under the first, a `login_before` under the second.
+    ///
+    /// An access token counts for as long as it can be renewed, which is the idle limit: what is dropped
+    /// leaves a floor, and nobody can tell any more which of the tokens below that were covered.
     pub(crate) fn horizons(&self, clock: Duration) -> (StoreTime, StoreTime) {
         let horizon = |life: Duration| {
             // Twice: a token may be issued ahead of the clock by the leeway, and outlive its
@@ -90,7 +93,7 @@ impl Lifetimes {
             let kept = life + self.leeway * 2;
             StoreTime::from_micros(as_micros(clock.saturating_sub(kept)))
         };
-        (horizon(self.access), horizon(self.session))
+        (horizon(self.idle), horizon(self.session))
     }
 
     /// The leeway granted to clocks.

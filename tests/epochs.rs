@@ -298,7 +298,7 @@ fn purging_keeps_a_cut_off_while_a_token_it_covers_may_live() {
     let alice = Scope::user("alice").unwrap();
     let now = StoreTime::from_micros(START.as_micros() as u64);
     epochs.raise(&alice, CutOff::at(now, Demand::Refresh));
-    hand.advance(lifetimes.access() + lifetimes.leeway() * 2);
+    hand.advance(lifetimes.idle() + lifetimes.leeway() * 2);
     assert_eq!(epochs.purge(epochs.clock().now()), 0);
     hand.advance(Duration::from_micros(1));
     assert_eq!(epochs.purge(epochs.clock().now()), 1);

@@ -323,7 +323,7 @@ impl Epochs {
     /// gone from memory.
     ///
     /// The highest it drops becomes the [floor](Epochs::raise_floor). As long as clocks behave,
-    /// all that this covers has expired. After a clock jumped by more than a token's life, it
+    /// all that this covers has expired, and can be renewed no more. After a clock jumped by more than that, it
     /// refuses what was issued before the dropped cut-off, whether that covered it or not:
     /// purging never revives.
     ///

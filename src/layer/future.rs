@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,13 +20,10 @@ use super::{
     questions::Waiting,
     renewal::Renewed,
     service::pass,
-    stale::{Asked, Question, Word, ask_of_session},
+    stale::{Asked, Question, Ruling, Word},
     successor::{After, HandingOut, Revival},
 };
-use crate::{
-    epochs::StoreClock,
-    verify::{Authentic, Rejection},
-};
+use crate::{epochs::StoreClock, verify::Rejection};
 
 pin_project! {
     /// The future of [`RevocationService`](super::RevocationService): the inner service's, or a
@@ -121,23 +117,25 @@ impl<C: DeserializeOwned> StoppedFor<C> {
                     return Poll::Ready(admitted.map(|admitted| (admitted, then)));
                 }
                 Self::Successor(revival) => {
-                    let (verified, renewed) = match ready!(revival.poll(settings, cx)) {
+                    let (checked, renewed) = match ready!(revival.poll(settings, cx)) {
                         Ok(revived) => revived,
                         Err(rejection) => return Poll::Ready(Err(rejection)),
                     };
                     let epochs = settings.verifier.epochs();
-                    if let Some(sessions) = &settings.sessions {
-                        // One that was minted for a request before proves nothing about now.
-                        let token = Authentic::again(verified);
-                        match ask_of_session(sessions, token, Duration::ZERO, epochs, None) {
-                            Ok(asked) => {
-                                *self = Self::word(asked, Some(renewed));
-                                continue;
-                            }
-                            Err(rejection) => return Poll::Ready(Err(rejection)),
+                    let now = epochs.clock().now();
+                    // One that was minted for a request before proves nothing about now: it is ruled
+                    // on as if a request had brought it, but that it is not renewed itself.
+                    let again = |_: &_| Err(Rejection::NotRenewed);
+                    let verified = match settings.rule(checked, now, again) {
+                        Ok(Ruling::Accept(verified)) => verified,
+                        Ok(Ruling::Wait(asked)) => {
+                            *self = Self::word(asked, Some(renewed));
+                            continue;
                         }
-                    }
-                    let clock = || epochs.store_clock(epochs.clock().now());
+                        Ok(Ruling::Revive(_)) => return Poll::Ready(Err(Rejection::NotRenewed)),
+                        Err(rejection) => return Poll::Ready(Err(rejection)),
+                    };
+                    let clock = || epochs.store_clock(now);
                     let admitted = settings.policy.admit(verified, clock);
                     let then = Then::HandOut(renewed);
                     return Poll::Ready(admitted.map(|admitted| (admitted, then)));

@@ -18,11 +18,13 @@ use super::{
     future::{Stopped, StoppedFor},
     layer::Settings,
     policy::Admitted,
+    renewal::Renewable,
     source::Found,
     stale::{Ruling, ask_of_session, rule_in_doubt},
     successor::{After, Revival},
 };
 use crate::{
+    clock::Reading,
     telemetry,
     verify::{Authentic, Checked, NoClaims, Rejection, Verified},
 };
@@ -61,43 +63,13 @@ impl<S, C> RevocationService<S, C> {
     where
         C: DeserializeOwned,
     {
-        let Settings {
-            verifier,
-            fresh_within,
-            while_stale,
-            in_doubt,
-            sessions,
-            policy,
-            sources,
-            ..
-        } = &*self.settings;
+        let Settings { verifier, fresh_within, policy, sources, .. } = &*self.settings;
         let Found { token, .. } = sources.find(request)?;
         let epochs = verifier.epochs();
         let now = epochs.clock().now();
         let checked = verifier.check(token, now, *fresh_within)?;
-        // For the case that the store finds it expired.
-        let renewable = |token| self.settings.revivable(token, request, now).ok();
-        let ruling = match (checked, sessions) {
-            (Checked::Expired(token), _) => {
-                Ruling::Revive(self.settings.revivable(&token, request, now)?)
-            }
-            (Checked::Good(verified), None) => Ruling::Accept(verified),
-            (Checked::Doubtful(token, age), None) => {
-                rule_in_doubt(in_doubt.as_ref(), token, age, epochs)?
-            }
-            (Checked::Open(token, age), None) => {
-                let renewable = renewable(&token);
-                while_stale.rule(token, age, epochs, now, renewable)?
-            }
-            (Checked::Good(verified), Some(sessions)) => {
-                let token = Authentic::again(verified);
-                Ruling::Wait(ask_of_session(sessions, token, Duration::ZERO, epochs, None)?)
-            }
-            (Checked::Doubtful(token, age) | Checked::Open(token, age), Some(sessions)) => {
-                let renewable = renewable(&token);
-                Ruling::Wait(ask_of_session(sessions, token, age, epochs, renewable)?)
-            }
-        };
+        let renewable = |token: &_| self.settings.revivable(token, request, now);
+        let ruling = self.settings.rule(checked, now, renewable)?;
         Ok(match ruling {
             Ruling::Accept(verified) => {
                 Entry::Pass(policy.admit(verified, || epochs.store_clock(now))?)
@@ -107,6 +79,40 @@ impl<S, C> RevocationService<S, C> {
                 Entry::Stop(StoppedFor::Successor(Revival::begin(token, &self.settings)))
             }
         })
+    }
+}
+
+impl Settings {
+    /// What becomes of a token of which the copy in memory has said this, at `now`. `renewable` says
+    /// what there is to renew of it, if it has expired.
+    pub(super) fn rule<C>(
+        &self,
+        checked: Checked<C>,
+        now: Reading,
+        renewable: impl FnOnce(&Authentic<C>) -> Result<Box<Renewable>, Rejection>,
+    ) -> Result<Ruling<C>, Rejection> {
+        let Self { verifier, while_stale, in_doubt, sessions, .. } = self;
+        let epochs = verifier.epochs();
+        match (checked, sessions) {
+            (Checked::Expired(token), _) => Ok(Ruling::Revive(renewable(&token)?)),
+            (Checked::Good(verified), None) => Ok(Ruling::Accept(verified)),
+            (Checked::Doubtful(token, age), None) => {
+                rule_in_doubt(in_doubt.as_ref(), token, age, epochs)
+            }
+            (Checked::Open(token, age), None) => {
+                // For the case that the store finds it expired, as below.
+                let renewable = renewable(&token).ok();
+                while_stale.rule(token, age, epochs, now, renewable)
+            }
+            (Checked::Good(verified), Some(sessions)) => {
+                let token = Authentic::again(verified);
+                ask_of_session(sessions, token, Duration::ZERO, epochs, None).map(Ruling::Wait)
+            }
+            (Checked::Doubtful(token, age) | Checked::Open(token, age), Some(sessions)) => {
+                let renewable = renewable(&token).ok();
+                ask_of_session(sessions, token, age, epochs, renewable).map(Ruling::Wait)
+            }
+        }
     }
 }
 

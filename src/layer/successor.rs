@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -21,7 +21,7 @@ use crate::{
     clock::Reading,
     epochs::Verdict,
     lifetimes::Lifetimes,
-    verify::{Authentic, Checked, NoClaims, Rejection, Verified},
+    verify::{Authentic, Checked, NoClaims, Rejection},
 };
 
 impl Settings {
@@ -57,8 +57,8 @@ impl Settings {
     }
 }
 
-/// The proof of a successor, and the successor.
-type Revived<C> = (Verified<C>, Arc<Renewed>);
+/// What the copy in memory says of a successor, and the successor.
+type Revived<C> = (Checked<C>, Arc<Renewed>);
 
 /// An expired token on its way to a successor.
 pub(super) struct Revival {
@@ -75,7 +75,7 @@ impl Revival {
         Self { token, joined, own }
     }
 
-    /// Resolves when there is one that is good here and now.
+    /// Resolves when there is one that nothing is known against.
     pub(super) fn poll<C: DeserializeOwned>(
         &mut self,
         settings: &Settings,
@@ -88,19 +88,21 @@ impl Revival {
                 Outcome::Failed => return Poll::Ready(Err(Rejection::NotRenewed)),
             };
             let refused = match settings.judge(&renewed) {
-                Ok(Checked::Good(verified)) => return Poll::Ready(Ok((verified, renewed))),
-                Ok(Checked::Open(_, age)) => Rejection::Stale { age },
-                Ok(Checked::Doubtful(_, age)) => Rejection::Doubtful { age },
+                Ok(Checked::Expired(_)) => Rejection::NotRenewed,
+                // The stamp of the next one would be above that.
+                Ok(Checked::Doubtful(_, age)) if !self.own => Rejection::Doubtful { age },
+                // Whatever this copy cannot say of it, it cannot say of the next one.
+                Ok(checked) => return Poll::Ready(Ok((checked, renewed))),
                 Err(Rejection::Revoked(revoked)) => Rejection::Revoked(revoked),
                 // Whatever is wrong with it, it was not the client.
-                Ok(Checked::Expired(_)) | Err(_) => Rejection::NotRenewed,
+                Err(_) => Rejection::NotRenewed,
             };
             if self.own {
                 return Poll::Ready(Err(refused));
             }
             // One from before: it may have been revoked since, and this token not.
             if let Some(renewal) = &settings.renewal {
-                renewal.forget(&self.token);
+                renewal.forget(&self.token, &renewed);
             }
             self.joined = settings.join(&self.token);
             self.own = true;
@@ -172,16 +174,25 @@ impl After {
     pub(super) fn answered<B>(self, response: &Response<B>) -> Option<HandingOut> {
         let Self { settings, what, cookie } = self;
         let is_told = |cookie: &CookieSource| cookie.is_set_in(response.headers());
-        if !settings.renewal.as_ref().is_some_and(|renewal| renewal.goes_with(response))
+        // Whoever follows sees the headers of the last answer alone (browsers keep the cookies of all),
+        // and brings the old token there. What is renewed already has no better chance.
+        let status = response.status();
+        let goes_elsewhere = status.is_redirection() && status != StatusCode::NOT_MODIFIED;
+        // Nor does a script see those that a websocket begins with.
+        let is_lost = cookie.is_none()
+            && matches!(what, What::Renew(_))
+            && (goes_elsewhere || status.is_informational());
+        if is_lost
+            || !settings.renewal.as_ref().is_some_and(|renewal| renewal.goes_with(response))
             || cookie.as_ref().is_some_and(is_told)
         {
             return None;
         }
-        let joined = match what {
-            What::Renew(token) => settings.join(&token),
-            What::HandOut(renewed) => Joined::Known(Outcome::Renewed(renewed)),
+        let (joined, token) = match what {
+            What::Renew(token) => (settings.join(&token), Some(token)),
+            What::HandOut(renewed) => (Joined::Known(Outcome::Renewed(renewed)), None),
         };
-        Some(HandingOut { settings, joined, cookie })
+        Some(HandingOut { settings, joined, token, cookie })
     }
 }
 
@@ -189,18 +200,31 @@ impl After {
 pub(super) struct HandingOut {
     settings: Arc<Settings>,
     joined: Joined,
+    /// The one that was presented, unless it had expired.
+    token: Option<Box<Renewable>>,
     cookie: Option<CookieSource>,
 }
 
 impl HandingOut {
     /// Writes it into the response; nothing, if there is none to be had.
     pub(super) fn poll<B>(&mut self, response: &mut Response<B>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { settings, joined, cookie } = self;
+        let Self { settings, joined, token, cookie } = self;
         let outcome = ready!(joined.poll(cx));
+        // The one of a request before is not held against what this one has done. (A token that is
+        // revoked with its renewal is known to be, by now.)
+        let is_revoked = |token: &Renewable| {
+            !token.revokes() && token.in_memory(settings.verifier.epochs()).is_revoked()
+        };
+        if token.as_deref().is_some_and(is_revoked) {
+            return Poll::Ready(());
+        }
         if let (Outcome::Renewed(renewed), Some(renewal)) = (outcome, &settings.renewal)
             // What this request has revoked itself, by a change of the password for instance, may
             // have come after it.
-            && let Ok(Checked::Good(_)) = settings.judge::<NoClaims>(&renewed)
+            // A copy that is stale knows nothing against it either; and the one that the client has
+            // may be revoked with this.
+            && let Ok(Checked::Good(_) | Checked::Open(..) | Checked::Doubtful(..)) =
+                settings.judge::<NoClaims>(&renewed)
         {
             match cookie {
                 None => renewal.hand_out(&renewed, response),

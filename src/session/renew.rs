@@ -2,9 +2,9 @@
 
 use std::future::Future;
 
-use super::{Grant, Issuer};
+use super::{Grant, Issuer, issuer::Shared};
 use crate::{
-    error::Error,
+    error::{Error, ErrorKind},
     layer::{Presenter, Renew, Renewable, Renewed},
     scope::Id,
     store::{Device, EpochStore, MintFor, Presented, SameDevice},
@@ -25,7 +25,8 @@ impl<S: EpochStore> Issuer<S> {
     /// that is kept, and refuses an account. The device of its grant is not looked at: it is the
     /// request's.
     ///
-    /// Nothing is renewed but what the store lets pass: the session must be alive, and no cut-off may
+    /// Nothing is renewed but its own tokens, for the same client and audience, and of these what the
+    /// store lets pass: the session must be alive, and no cut-off may
     /// reach the token itself. That moves the idle deadline of the session, and leaves its refresh
     /// tokens alone. To the store it is one statement, if the issuer knows the
     /// [epochs](super::IssuerBuilder::epochs) (two otherwise).
@@ -56,6 +57,9 @@ where
 {
     async fn renew(&self, token: &Renewable) -> Result<Renewed, Error> {
         let Self { issuer, claims } = self;
+        if !issuer.shared.has_issued(token) {
+            return Err(ErrorKind::PartyDiffers.into());
+        }
         let presented = Presented {
             stamp: token.stamp(),
             token: token.token().clone(),
@@ -77,6 +81,16 @@ where
             issuer.go_on(ticket, MintFor::Renew(presented), session, user, claims).await?;
         let access = issuer.shared.sign_access(&mint, &minted, &said)?;
         Ok(Renewed::new(access.as_str(), access.expires_in()))
+    }
+}
+
+impl<S> Shared<S> {
+    /// Whether `token` is of this issuer, for the client and audience that the next one would be for:
+    /// another application's would get what this one's may do.
+    fn has_issued(&self, token: &Renewable) -> bool {
+        token.issuer() == self.issuer
+            && token.client_id() == Some(&self.client_id)
+            && token.audience().any(|audience| audience == self.audience)
     }
 }
 

@@ -15,6 +15,7 @@ mod port;
 mod program;
 
 mod accounts;
+mod attack;
 mod buckets;
 mod cookies;
 mod devices;

@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, path::Path, time::Duration};
 use axum::http::StatusCode;
 use serde_json::Value;
 use tower_revocation::{
-    Demand, EpochStore, Id, Revocation, Scope,
+    Demand, EpochStore, Id, Issuer, Revocation, Scope,
     layer::{Renewal, RenewalBuilder},
     lifetimes::Lifetimes,
     scope::ScopeKind,
@@ -264,6 +264,26 @@ async fn c38_sixty_days_at_one_use_every_four_and_out_on_day_sixty_one() {
 }
 
 #[tokio::test]
+async fn c38_a_purge_of_what_was_revoked_for_others_logs_nobody_out() {
+    let data = Place::new().await;
+    let devices = renewing(data.path()).await;
+    let alice = devices.login("alice").await.access;
+    // Bob's role changes.
+    let receipt = devices.instance.revoke(Scope::user("bob").unwrap(), Demand::Refresh).await;
+    devices.instance.epochs.wait_for(&receipt).await;
+    let epochs = &devices.instance.epochs;
+    for time in [16 * MINUTE, 4 * DAY] {
+        devices.pass(time);
+        devices.synced().await;
+        // As a follower does every ten minutes.
+        epochs.purge(epochs.clock().now());
+        devices.instance.store.purge(epochs.lifetimes()).await.unwrap();
+        let (status, next) = ask(&devices, &alice, &[]).await;
+        assert_eq!((status, next.is_some()), (OK, true));
+    }
+}
+
+#[tokio::test]
 async fn c42_renewed_only_while_there_is_room_for_another_token() {
     let data = Place::new().await;
     let lifetimes = Lifetimes::new(10 * MINUTE, 60 * MINUTE, SECOND).unwrap();
@@ -379,4 +399,28 @@ async fn c19_a_session_that_is_spared_does_not_renew_its_old_token() {
     assert!(devices.instance.issuer.session(&sid).await.unwrap().is_some());
     devices.pass(16 * MINUTE);
     assert_eq!(demand(&devices, &token).await.0, UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn c19_a_token_of_one_application_is_not_renewed_to_one_of_another() {
+    let data = Place::new().await;
+    let devices = renewing(data.path()).await;
+    let instance = &devices.instance;
+    // On the same store, with the same keys, and accepted by the same verifier.
+    let partner = Issuer::builder(instance.store.clone(), instance.issuer.keys().clone())
+        .issuer(instance.issuer.name())
+        .audience("test")
+        .client_id("partner")
+        .access_jitter(Duration::ZERO)
+        .build()
+        .unwrap();
+    let ticket = partner.ticket().await.unwrap();
+    let pair = partner.login(ticket, grant("alice", &[])).await.unwrap();
+    let token = pair.access().as_str();
+    let before = instance.store.statements().session;
+    devices.pass(8 * MINUTE);
+    assert_eq!(ask(&devices, token, &[]).await, (OK, None));
+    devices.pass(DAY);
+    assert_eq!(demand(&devices, token).await, (UNAUTHORIZED, "refresh".to_owned()));
+    assert_eq!(instance.store.statements().session, before);
 }

@@ -14,19 +14,19 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_revocation::{
     Demand, Id, RevocationLayer, Scope, Verified,
     cutoff::{CutOff, StoreTime},
     error::{ConfigError, Error, ErrorKind},
     layer::{
-        CookieSource, Csrf, Renew, Renewable, Renewal, RenewalBuilder, Renewed, ResponseBody,
-        TokenSource,
+        Confirmations, CookieSource, Csrf, Renew, Renewable, Renewal, RenewalBuilder, Renewed,
+        ResponseBody, TokenSource,
     },
 };
 
 use crate::{
-    asking::settle,
+    asking::{Asked, Store, settle},
     gate::{Gate, NOW, token},
     problem,
 };
@@ -119,6 +119,15 @@ impl Renewing {
         };
         let service = ServiceBuilder::new().layer(self.layer.clone()).service(service_fn(inner));
         Client(tokio::spawn(service.oneshot(request.body(Empty::new()).unwrap())))
+    }
+
+    /// Makes the copy stale, and has a store asked that answers when the test says so.
+    fn confirmed_while_stale(&mut self) -> mpsc::UnboundedReceiver<Asked> {
+        let (store, asked) = mpsc::unbounded_channel();
+        let confirmations = Confirmations::new(Store(store));
+        self.layer = self.layer.clone().confirm_while_stale(confirmations);
+        self.gate.clock.advance(Duration::from_secs(11));
+        asked
     }
 
     async fn order(&mut self) -> Order {
@@ -265,6 +274,24 @@ async fn nothing_is_handed_out_with_an_error_or_over_a_header_of_the_services_ow
 }
 
 #[tokio::test]
+async fn a_redirect_renews_no_token_whose_successor_who_follows_would_not_see() {
+    let mut renewing = Renewing::with(|settings| settings.revoke_previous());
+    let request = |token: &str, status: &str| {
+        let authorization = format!("Bearer {token}");
+        Request::get("/").header(AUTHORIZATION, authorization).header("wants-status", status)
+    };
+    for status in ["101", "301", "302", "303", "307", "308"] {
+        let client = renewing.ask_with(request(&due(), status));
+        assert_eq!(client.told().await, (status.parse().unwrap(), None));
+    }
+    renewing.no_order().await;
+    // One that had to be renewed first is not kept back: it is what there is.
+    let client = renewing.ask_with(request(&own("t0", NOW - 360, NOW - 60), "302"));
+    let token = renewing.order().await.successor(NOW);
+    assert_eq!(client.told().await, (302, Some(token)));
+}
+
+#[tokio::test]
 async fn a_cacheable_answer_is_kept_by_no_cache_once_it_holds_a_token() {
     let mut renewing = Renewing::new();
     let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {}", due()));
@@ -273,6 +300,20 @@ async fn a_cacheable_answer_is_kept_by_no_cache_once_it_holds_a_token() {
     let response = client.response().await;
     let values: Vec<_> = response.headers().get_all(CACHE_CONTROL).iter().collect();
     assert_eq!(values, [HeaderValue::from_static("no-store")]);
+}
+
+#[tokio::test]
+async fn nor_by_the_caches_of_a_cdn() {
+    for name in ["cdn-cache-control", "surrogate-control", "example-cdn-cache-control"] {
+        let mut renewing = Renewing::new();
+        let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {}", due()));
+        let client =
+            renewing.ask_with(request.header("wants-header", format!("{name} max-age=60")));
+        renewing.order().await.successor(NOW);
+        let response = client.response().await;
+        assert!(successor(&response).is_some());
+        assert!(!response.headers().contains_key(name), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -301,6 +342,24 @@ async fn a_successor_that_was_revoked_meanwhile_is_not_handed_out() {
     renewing.gate.epochs.raise(&Scope::user("alice").unwrap(), cut_off);
     order.successor(NOW);
     assert_eq!(client.told().await, (200, None));
+}
+
+#[tokio::test]
+async fn a_request_that_revokes_its_token_is_not_given_the_successor_of_one_before() {
+    let mut renewing = Renewing::new();
+    let client = renewing.ask(&due());
+    renewing.order().await.successor(NOW);
+    assert!(client.told().await.1.is_some());
+    let epochs = renewing.gate.epochs.clone();
+    let logout = move |_: Request<Empty<Bytes>>| {
+        let cut_off = CutOff::at(StoreTime::from_micros(NOW * 1_000_000), Demand::Login);
+        epochs.raise(&Scope::token("t1").unwrap(), cut_off);
+        std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+    };
+    let service = ServiceBuilder::new().layer(renewing.layer.clone()).service(service_fn(logout));
+    let request = Request::post("/").header(AUTHORIZATION, format!("Bearer {}", due()));
+    let response = service.oneshot(request.body(Empty::new()).unwrap()).await.unwrap();
+    assert_eq!((response.status(), successor(&response)), (StatusCode::OK, None));
 }
 
 #[tokio::test]
@@ -470,6 +529,73 @@ async fn a_successor_from_before_that_was_revoked_since_is_minted_anew() {
 }
 
 #[tokio::test]
+async fn many_that_find_the_same_bad_successor_have_one_minted_in_its_place() {
+    let mut renewing = Renewing::new();
+    let client = renewing.ask(&expired());
+    renewing.order().await.successor(NOW);
+    assert!(client.told().await.1.is_some());
+    let cut_off = CutOff::at(StoreTime::from_micros(NOW * 1_000_000), Demand::Login);
+    renewing.gate.epochs.raise(&Scope::token("t2").unwrap(), cut_off);
+    // As on several threads: all have begun before the first is polled.
+    let inner = async |_: Request<Empty<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    };
+    let service = ServiceBuilder::new().layer(renewing.layer.clone()).service(service_fn(inner));
+    let request = || {
+        Request::get("/").header(AUTHORIZATION, format!("Bearer {}", expired())).body(Empty::new())
+    };
+    let futures: Vec<_> = (0..64).map(|_| service.clone().call(request().unwrap())).collect();
+    let clients: Vec<_> = futures.into_iter().map(tokio::spawn).collect();
+    settle().await;
+    let mut minted = 0;
+    while let Ok(order) = renewing.orders.try_recv() {
+        minted += 1;
+        let next = own("t3", NOW, NOW + 300);
+        order.answers(Ok(Renewed::new(next, Duration::from_secs(300))));
+    }
+    for client in clients {
+        assert_eq!(client.await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(minted, 1);
+}
+
+#[tokio::test]
+async fn a_store_that_answers_while_the_copy_is_stale_revives_a_token_and_vouches_for_the_next() {
+    let mut renewing = Renewing::new();
+    let mut asked = renewing.confirmed_while_stale();
+    let client = renewing.ask(&expired());
+    asked.recv().await.unwrap().nothing_against_it();
+    let token = renewing.order().await.successor(NOW + 11);
+    let question = asked.recv().await.unwrap();
+    assert!(question.scopes.contains(&Scope::token("t2").unwrap()));
+    question.nothing_against_it();
+    assert_eq!(client.told().await, (200, Some(token.clone())));
+    // What was minted for one request is minted for the next.
+    let client = renewing.ask(&expired());
+    for _ in 0..2 {
+        asked.recv().await.unwrap().nothing_against_it();
+    }
+    assert_eq!(client.told().await, (200, Some(token)));
+    renewing.no_order().await;
+    // Unless the store holds something against it.
+    let client = renewing.ask(&expired());
+    asked.recv().await.unwrap().nothing_against_it();
+    asked.recv().await.unwrap().cut_off(CutOff::at(StoreTime::MAX, Demand::Login));
+    assert_eq!(client.reason().await, (401, "revoked".to_owned()));
+}
+
+#[tokio::test]
+async fn what_was_renewed_while_the_copy_is_stale_is_handed_out() {
+    let mut renewing = Renewing::with(|settings| settings.revoke_previous());
+    let mut asked = renewing.confirmed_while_stale();
+    let client = renewing.ask(&due());
+    asked.recv().await.unwrap().nothing_against_it();
+    // The one that the client has is dead from here on.
+    let token = renewing.order().await.successor(NOW + 11);
+    assert_eq!(client.told().await, (200, Some(token)));
+}
+
+#[tokio::test]
 async fn a_successor_that_is_no_good_here_is_a_503_and_no_logout() {
     let mut renewing = Renewing::new();
     let client = renewing.ask(&expired());
@@ -527,6 +653,41 @@ async fn a_successor_for_one_device_is_not_handed_to_another() {
     assert_eq!(client.told().await, (200, Some(token)));
     let thief = renewing.ask_with(from("192.0.2.2", "phone"));
     assert_eq!(thief.reason().await, (401, "expired".to_owned()));
+}
+
+#[tokio::test]
+async fn a_successor_is_not_handed_to_another_user_whose_token_has_the_same_id() {
+    let mut renewing = Renewing::new();
+    let client = renewing.ask(&expired());
+    renewing.order().await.successor(NOW);
+    assert!(client.told().await.1.is_some());
+    let bobs = json!({
+        "iss": "https://issuer.test", "aud": "api", "sub": "bob", "sid": "s2", "jti": "t1",
+        "client_id": "web", "iat": NOW - 360, "exp": NOW - 60, "rvs": 1,
+    });
+    let client = renewing.ask(&token(&bobs));
+    let order = renewing.order().await;
+    assert_eq!(order.token.user().as_str(), "bob");
+    drop(order);
+    assert_eq!(client.told().await, (503, None));
+}
+
+#[tokio::test]
+async fn of_a_user_agent_no_more_is_remembered_than_a_store_keeps() {
+    let mut renewing = Renewing::with(|settings| settings.require_same_user_agent());
+    let from = |agent: &str| {
+        let request = Request::get("/").header(USER_AGENT, agent);
+        request.header(AUTHORIZATION, format!("Bearer {}", expired()))
+    };
+    let long = "x".repeat(tower_revocation::store::MAX_DEVICE_TEXT);
+    let client = renewing.ask_with(from(&format!("{long}1")));
+    let order = renewing.order().await;
+    assert_eq!(order.token.presenter().user_agent.as_ref(), Some(&long));
+    let token = order.successor(NOW);
+    assert_eq!(client.told().await, (200, Some(token.clone())));
+    // So it is the same one to both.
+    assert_eq!(renewing.ask_with(from(&format!("{long}2"))).told().await, (200, Some(token)));
+    renewing.no_order().await;
 }
 
 // ---- limits ----
@@ -698,4 +859,37 @@ async fn a_forged_request_renews_nothing() {
         assert_eq!(forged.told().await, (403, None));
     }
     renewing.no_order().await;
+}
+
+// ---- attacks that succeed (red) ----
+
+#[tokio::test]
+async fn attack_a_token_that_is_revoked_with_its_renewal_is_not_lost_on_an_error() {
+    let mut renewing = Renewing::with(|settings| settings.revoke_previous());
+    let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {}", expired()));
+    let client = renewing.ask_with(request.header("wants-status", "404"));
+    let order = renewing.order().await;
+    let revokes = order.token.revokes();
+    order.successor(NOW);
+    let handed_out = client.told().await.1.is_some();
+    assert!(!revokes || handed_out, "the old one is revoked, and nobody was told of the new one");
+}
+
+#[tokio::test]
+async fn attack_one_token_with_many_user_agents_is_no_flood_of_statements() {
+    let mut renewing = Renewing::with(|settings| settings.require_same_user_agent());
+    let mut asked = 0;
+    for agent in 0..1_000 {
+        let request = Request::get("/")
+            .header(AUTHORIZATION, format!("Bearer {}", expired()))
+            .header(USER_AGENT, format!("{agent}{}", "x".repeat(4_000)));
+        let client = renewing.ask_with(request);
+        settle().await;
+        if let Ok(order) = renewing.orders.try_recv() {
+            asked += 1;
+            order.answers(Err(ErrorKind::DeviceDiffers.into()));
+        }
+        let _ = client.response().await;
+    }
+    assert!(asked <= 10, "asked {asked} times within a second of the clock");
 }

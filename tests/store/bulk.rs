@@ -106,7 +106,7 @@ async fn purging_many_drops_all_that_is_outlived_and_nothing_else<H: Harness>() 
     harness.store().revoke_many(&many("bob", Demand::Refresh)).await.unwrap();
     harness.store().revoke_many(&many("bob", Demand::Login)).await.unwrap();
     let highest = newest(&harness).await;
-    harness.clock().advance(lifetimes.access() + lifetimes.leeway() * 2 + Duration::from_secs(1));
+    harness.clock().advance(lifetimes.idle() + lifetimes.leeway() * 2 + Duration::from_secs(1));
     harness.store().revoke_many(&many("carol", Demand::Refresh)).await.unwrap();
     assert_eq!(harness.store().purge(lifetimes).await.unwrap(), 2_500);
 

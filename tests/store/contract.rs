@@ -399,7 +399,7 @@ async fn purging_drops_what_has_outlived_all_it_covers<H: Harness>() {
     harness.store().revoke(Revocation::new(user("bob"), Demand::Login)).await.unwrap();
     assert_eq!(harness.store().purge(lifetimes).await.unwrap(), 0);
 
-    harness.clock().advance(lifetimes.access() + lifetimes.leeway() * 2 + Duration::from_secs(1));
+    harness.clock().advance(lifetimes.idle() + lifetimes.leeway() * 2 + Duration::from_secs(1));
     assert_eq!(harness.store().purge(lifetimes).await.unwrap(), 1);
     assert_eq!(cut_off(&harness, &user("alice")).await, CutOff::NONE);
     assert_ne!(cut_off(&harness, &user("bob")).await, CutOff::NONE);

@@ -458,7 +458,7 @@ impl<H: Harness> Both<H> {
             }
             Limit::Idle => last + lifetimes.idle(),
             Limit::Life => held.began + lifetimes.session(),
-            Limit::Reissues => cut_off + lifetimes.access() + leeways,
+            Limit::Reissues => cut_off + lifetimes.idle() + leeways,
             Limit::Logins => cut_off + lifetimes.session() + leeways,
         }
     }

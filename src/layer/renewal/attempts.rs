@@ -69,6 +69,9 @@ pub(super) struct Attempts {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     token: Id,
+    /// Not every issuer takes care that an id is no other token's.
+    session: Id,
+    user: Id,
     presenter: Presenter,
 }
 
@@ -77,7 +80,12 @@ impl Key {
         let Presenter { ip, user_agent } = token.presenter.clone();
         let ip = ip.filter(|_| token.same_ip);
         let user_agent = user_agent.filter(|_| token.same_user_agent);
-        Self { token: token.token().clone(), presenter: Presenter { ip, user_agent } }
+        Self {
+            token: token.token().clone(),
+            session: token.session().clone(),
+            user: token.user().clone(),
+            presenter: Presenter { ip, user_agent },
+        }
     }
 }
 
@@ -141,9 +149,15 @@ impl Attempts {
         Joined::Waiting(waiting)
     }
 
-    /// Whatever was done for the token of late is to be done again.
-    pub(super) fn forget(&self, token: &Renewable) {
-        self.recent.remove(&Key::of(token));
+    /// What was done for the token of late is to be done again, if it came to `renewed`. What others
+    /// have begun in its place meanwhile goes on.
+    pub(super) fn forget(&self, token: &Renewable, renewed: &Arc<Renewed>) {
+        let entry = self.entry(&Key::of(token));
+        let mut state = entry.state();
+        if matches!(&*state, State::Ended { outcome: Outcome::Renewed(known), .. } if Arc::ptr_eq(known, renewed))
+        {
+            *state = State::Idle;
+        }
     }
 
     /// Whether an outcome of so long ago still stands: a successor until it is due itself.
@@ -226,7 +240,7 @@ fn refusal(error: &Error) -> Option<Rejection> {
         ErrorKind::SessionEnded => Some(Rejection::SessionEnded),
         ErrorKind::AccountRefused => Some(Rejection::AccountRefused),
         // Its own clients hold a refresh token, perhaps.
-        ErrorKind::DeviceDiffers => Some(Rejection::Expired),
+        ErrorKind::DeviceDiffers | ErrorKind::PartyDiffers => Some(Rejection::Expired),
         ErrorKind::TokenRevoked(demand) => {
             // Which cut-off it was is not told, and memory has not heard of it yet.
             let revoked_before = StoreTime::ZERO;

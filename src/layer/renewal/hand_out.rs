@@ -23,5 +23,20 @@ pub(super) fn hand_out(headers: &mut HeaderMap, name: &HeaderName, renewed: &Ren
     value.set_sensitive(true);
     headers.insert(name, value);
     headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from(name.clone()));
+    keep_out_of_caches(headers);
+}
+
+/// Has no cache keep the response: it holds somebody's token now.
+pub(in crate::layer) fn keep_out_of_caches(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What is addressed to the caches of a CDN outranks that there (RFC 9213 §2.2).
+    let targeted: Vec<HeaderName> =
+        headers.keys().filter(|name| is_for_a_cdn(name.as_str())).cloned().collect();
+    for name in targeted {
+        headers.remove(name);
+    }
+}
+
+fn is_for_a_cdn(name: &str) -> bool {
+    name == "surrogate-control" || name.ends_with("cdn-cache-control")
 }

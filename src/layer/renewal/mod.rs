@@ -15,5 +15,6 @@ mod renew;
 mod settings;
 
 pub(super) use attempts::{Joined, Outcome, Waiting};
+pub(super) use hand_out::keep_out_of_caches;
 pub use renew::{Presenter, Renew, Renewable, Renewed};
 pub use settings::{Renewal, RenewalBuilder};

@@ -4,8 +4,9 @@ use std::{fmt, future::Future, net::IpAddr, pin::Pin, time::Duration};
 
 use crate::{
     cutoff::Stamp,
+    epochs::{Epochs, Verdict},
     error::Error,
-    scope::{Id, InvalidId},
+    scope::{Id, InvalidId, ScopeKind, ScopeRef},
     verify::Verified,
 };
 
@@ -22,7 +23,8 @@ pub trait Renew: Send + Sync + 'static {
     ///
     /// [`ErrorKind::TokenRevoked`](crate::error::ErrorKind::TokenRevoked),
     /// [`ErrorKind::SessionEnded`](crate::error::ErrorKind::SessionEnded),
-    /// [`ErrorKind::DeviceDiffers`](crate::error::ErrorKind::DeviceDiffers) and
+    /// [`ErrorKind::DeviceDiffers`](crate::error::ErrorKind::DeviceDiffers),
+    /// [`ErrorKind::PartyDiffers`](crate::error::ErrorKind::PartyDiffers) and
     /// [`ErrorKind::AccountRefused`](crate::error::ErrorKind::AccountRefused) say that there is to be
     /// none. Everything else that it could not be had.
     fn renew(&self, token: &Renewable) -> impl Future<Output = Result<Renewed, Error>> + Send;
@@ -51,6 +53,9 @@ pub struct Renewable {
     session: Id,
     token: Id,
     groups: Vec<Id>,
+    issuer: String,
+    client: Option<String>,
+    audience: Vec<String>,
     stamp: Stamp,
     pub(super) presenter: Presenter,
     pub(super) same_ip: bool,
@@ -71,6 +76,9 @@ impl Renewable {
                 session: Id::new(token.session().unwrap_or_default())?,
                 token: Id::new(token.token_id().unwrap_or_default())?,
                 groups: groups?,
+                issuer: token.issuer().to_owned(),
+                client: token.client_id().map(str::to_owned),
+                audience: token.audience().map(str::to_owned).collect(),
                 stamp: token.stamp(),
                 presenter: Presenter::default(),
                 same_ip: false,
@@ -80,6 +88,18 @@ impl Renewable {
         };
         // The verifier has checked them all, and requires session and id of such tokens.
         read().ok()
+    }
+
+    /// What the copy in memory says about it.
+    pub(in crate::layer) fn in_memory(&self, epochs: &Epochs) -> Verdict {
+        let Self { user, session, token, groups, .. } = self;
+        let own =
+            [(ScopeKind::User, user), (ScopeKind::Session, session), (ScopeKind::Token, token)];
+        let scopes = own
+            .into_iter()
+            .chain(groups.iter().map(|group| (ScopeKind::Group, group)))
+            .map(|(kind, id)| ScopeRef { kind, subject: id.as_str() });
+        epochs.verdict_in(scopes, self.stamp)
     }
 
     /// Whose it is: `sub`.
@@ -100,6 +120,21 @@ impl Renewable {
     /// The groups it carries.
     pub fn groups(&self) -> &[Id] {
         &self.groups
+    }
+
+    /// Whose word it is: `iss`. A verifier may know several issuers.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The client that it was issued to: `client_id`.
+    pub fn client_id(&self) -> Option<&str> {
+        self.client.as_deref()
+    }
+
+    /// Whom it is for: `aud`.
+    pub fn audience(&self) -> impl Iterator<Item = &str> {
+        self.audience.iter().map(String::as_str)
     }
 
     /// Which revocations it has seen: `rvs`.

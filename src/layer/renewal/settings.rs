@@ -18,6 +18,9 @@ use crate::{clock::Clock, error::ConfigError, lifetimes::Lifetimes, verify::Veri
 /// The header that a successor is returned in.
 const HEADER: HeaderName = HeaderName::from_static("x-jwt");
 
+/// In characters, which are bytes: a header that is text is ASCII.
+const LONGEST_USER_AGENT: usize = 512;
+
 /// Renews tokens on the way, for [`RevocationLayer::renew`](crate::layer::RevocationLayer::renew).
 ///
 /// A token that is due is answered as ever, and its successor comes with the answer in the header
@@ -32,8 +35,9 @@ const HEADER: HeaderName = HeaderName::from_static("x-jwt");
 ///   and each instance has its own: behind a load balancer, one that does not know of it mints another
 ///   one. All of them are good.
 /// - **After the answer.** A token that is still valid is renewed when the inner service has answered,
-///   so what the request has revoked, by a logout for instance, is not renewed. Nothing is handed out
-///   with an error (4xx, 5xx, a `grpc-status` but 0 in the head), nor where the header is there
+///   so what the request has revoked, by a logout for instance, is not renewed. With an answer that
+///   sends the client elsewhere only a cookie is renewed: whoever follows does not see its headers.
+///   Nothing is handed out with an error (4xx, 5xx, a `grpc-status` but 0 in the head), nor where the header is there
 ///   already.
 /// - **Never in the way.** If the renewal of a valid token fails, the request is answered without it,
 ///   and `tower_revocation_renewals_total{outcome="failed"}` says so. The next one is tried a second
@@ -149,7 +153,7 @@ impl Renewal {
             ip: client_ip
                 .as_ref()
                 .and_then(|client_ip| client_ip(request.headers(), request.extensions())),
-            user_agent: user_agent.map(str::to_owned),
+            user_agent: user_agent.map(kept),
         };
         renewable.same_ip = *same_ip;
         renewable.same_user_agent = *same_user_agent;
@@ -161,8 +165,8 @@ impl Renewal {
         self.shared.attempts.join(token, clock)
     }
 
-    pub(in crate::layer) fn forget(&self, token: &Renewable) {
-        self.shared.attempts.forget(token);
+    pub(in crate::layer) fn forget(&self, token: &Renewable, renewed: &Arc<Renewed>) {
+        self.shared.attempts.forget(token, renewed);
     }
 
     /// Whether a successor may go with this response.
@@ -174,6 +178,16 @@ impl Renewal {
     pub(in crate::layer) fn hand_out<B>(&self, renewed: &Renewed, response: &mut Response<B>) {
         hand_out::hand_out(response.headers_mut(), &self.shared.header, renewed);
     }
+}
+
+/// Of a user agent, what a store keeps of one (`MAX_DEVICE_TEXT`): so many bytes without control
+/// characters. It is remembered with each renewal, and clients write headers of any length.
+fn kept(user_agent: &str) -> String {
+    user_agent
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(LONGEST_USER_AGENT)
+        .collect()
 }
 
 fn life<C>(token: &Verified<C>, now: Duration) -> Life {

@@ -8,14 +8,14 @@ use std::{fmt, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Request,
-    header::{CACHE_CONTROL, COOKIE, SET_COOKIE},
+    header::{COOKIE, SET_COOKIE},
 };
 
 use super::{
     Csrf,
     bearer::{is_b64token, is_tchar},
 };
-use crate::{error::ConfigError, verify::Rejection};
+use crate::{error::ConfigError, layer::renewal::keep_out_of_caches, verify::Rejection};
 
 /// Browsers drop a cookie whose name and value are longer (RFC 6265bis §5.6), and say nothing.
 const LONGEST: usize = 4_096;
@@ -159,7 +159,7 @@ impl CookieSource {
         // One that is not fit was made by somebody else's `Renew`.
         let Ok(cookie) = self.set_cookie(token, max_age) else { return };
         headers.append(SET_COOKIE, cookie);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        keep_out_of_caches(headers);
     }
 
     fn cookie(&self, token: &str, max_age: Duration) -> String {
