@@ -224,7 +224,7 @@ impl<C> RevocationLayer<C> {
     /// See [`Renewal`] for what that means.
     ///
     /// Only tokens of this crate's issuers are, that the verifier knows
-    /// [by store time](crate::IssuerRules::store_time) and without a prefix. For expired ones its keys
+    /// [by store time](crate::verify::IssuerRules::store_time) and without a prefix. For expired ones its keys
     /// have to be [kept](crate::KeyRing::renews_expired) for as long.
     ///
     /// # Errors

@@ -76,14 +76,18 @@ pub trait EpochStore: Clone + Send + Sync + 'static {
     /// `newest`, once pending requests are sealed: to be taken before credentials are read.
     fn ticket(&self) -> impl Future<Output = Result<Ticket, Error>> + Send;
 
-    /// Writes the session and reads the stamp, in one transaction, if ticket and guard allow.
+    /// Writes the session, if there is one, and reads the stamp, in one transaction, if ticket and
+    /// guard allow.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::RevokedMeanwhile`](crate::error::ErrorKind::RevokedMeanwhile),
     /// [`ErrorKind::SessionEnded`](crate::error::ErrorKind::SessionEnded),
     /// [`ErrorKind::RefreshTokenInvalid`](crate::error::ErrorKind::RefreshTokenInvalid), or the
-    /// store's failure.
+    /// store's failure. For a renewal also
+    /// [`ErrorKind::TokenRevoked`](crate::error::ErrorKind::TokenRevoked) and
+    /// [`ErrorKind::DeviceDiffers`](crate::error::ErrorKind::DeviceDiffers), for a login that has a
+    /// limit [`ErrorKind::TooManySessions`](crate::error::ErrorKind::TooManySessions).
     ///
     /// [`ErrorKind::RefreshTokenReused`](crate::error::ErrorKind::RefreshTokenReused): then the
     /// session is revoked, in a transaction that has committed. It is told once; later on the

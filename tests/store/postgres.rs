@@ -11,8 +11,8 @@ use tower_revocation::{
     error::ErrorKind,
     scope::{Id, Scope},
     store::{
-        Changes, EpochStore, MintFor, PostgresOptions, PostgresStore, PostgresWatch, Revocation,
-        Source, Watch,
+        Changes, EpochStore, MintFor, PostgresOptions, PostgresStore, PostgresWatch, Presented,
+        Revocation, SameDevice, Source, Watch,
     },
 };
 
@@ -159,7 +159,7 @@ async fn commits_are_durable_whatever_the_connection_has_set() {
     }
 
     let sid = Id::random();
-    for what in ["revoke", "login", "refresh", "plain SQL", "a control"] {
+    for what in ["revoke", "login", "refresh", "renewal", "plain SQL", "a control"] {
         let written = log(&mut sql, "insert").await;
         let ticket = store.ticket().await.unwrap();
         match what {
@@ -169,6 +169,16 @@ async fn commits_are_durable_whatever_the_connection_has_set() {
             }
             "refresh" => {
                 harness.refresh(&sid, 0).await.unwrap();
+            }
+            "renewal" => {
+                let presented = Presented {
+                    stamp: ticket.stamp(),
+                    token: Id::random(),
+                    groups: Vec::new(),
+                    same: SameDevice::default(),
+                    revoke: false,
+                };
+                harness.mint(ticket, MintFor::Renew(presented), &sid, "alice", &[]).await.unwrap();
             }
             "plain SQL" => {
                 let revoke = "SELECT revocation_revoke('user', 'bob', 'login')";

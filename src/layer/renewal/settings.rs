@@ -40,7 +40,7 @@ const HEADER: HeaderName = HeaderName::from_static("x-jwt");
 ///   later. An expired token gets 503 then, and keeps its chance.
 /// - **Exact.** What is renewed is judged by the store, in one statement: the token's own stamp by the
 ///   exact cut-offs of its user, session, groups and id, and the session by the guard. A token that was
-///   revoked is never renewed, nor one that has been [unused](crate::Lifetimes::idle) for too long,
+///   revoked is never renewed, nor one that has been [unused](crate::lifetimes::Lifetimes::idle) for too long,
 ///   whatever its session has seen since.
 ///
 /// An expired token is worth something until the idle limit: treat it as a refresh token.
