@@ -2,7 +2,7 @@
 //! what a check costs, over the number of users and how often each of them logs out.
 //!
 //! `cargo bench --bench buckets` prints tables and draws `benches/buckets/plot.svg` from them. Bytes
-//! and questions are counted, and the same on every machine; times are told as ratios.
+//! and questions are counted; times are told as ratios.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on has failed")]
 

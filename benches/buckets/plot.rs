@@ -35,7 +35,7 @@ struct Panel {
 
 const MEMORY: Panel = Panel { x: 70.0, title: "Memory", unit: " MiB", from: -1, to: 5 };
 const ASKED: Panel =
-    Panel { x: 490.0, title: "Requests of which the store is asked", unit: " %", from: -4, to: 2 };
+    Panel { x: 490.0, title: "Requests of which the store is asked", unit: " %", from: -2, to: 2 };
 
 /// `of_buckets` is the memory of few and of many buckets, in MiB.
 pub(crate) fn draw(points: &[Point], of_buckets: [f64; 2]) -> String {
