@@ -72,6 +72,15 @@ pub(crate) fn renewal_failed(error: &Error) {
     let _ = error;
 }
 
+/// A successor could not be handed out in a cookie.
+pub(crate) fn successor_unfit(problem: &dyn Display) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_renewals_total", "outcome" => "unfit").increment(1);
+    #[cfg(feature = "tracing")]
+    tracing::error!(%problem, "a renewed token was not handed out");
+    let _ = problem;
+}
+
 /// An answer of the store was applied.
 pub(crate) fn synced(cut_offs: usize, newest: StoreTime) {
     #[cfg(feature = "metrics")]

@@ -41,6 +41,8 @@ impl Settings {
         let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
         renewal
             .revivable(token.unjudged(), request, epochs.lifetimes(), clock.latest)
+            // Whether the successor can be handed out is for the inner service's answer to say.
+            .map(|token| Box::new(token.kept()))
             .ok_or(Rejection::Expired)
     }
 

@@ -115,7 +115,8 @@ impl<S: EpochStore> Issuer<S> {
     }
 
     /// An access token without a session and without a refresh token: it lives until it expires or is
-    /// revoked. Its `sid` names no session, and can be revoked like one.
+    /// revoked. Its `sid` names no session, and can be revoked like one; it has no `oat`, by which the
+    /// layer knows that there is nothing to [renew](crate::layer::Renewal).
     ///
     /// `ticket` was taken before the password was read. To the store this is one statement, which
     /// writes nothing.
@@ -299,7 +300,7 @@ impl<S> Shared<S> {
             rvs: minted.stamp.as_micros(),
             auth_time: began,
             acr: said.acr.as_deref(),
-            oat: began,
+            oat: (mint.session != MintFor::Token).then_some(began),
             groups: mint.groups.iter().map(Id::as_str).collect(),
             scope: said.permissions.as_deref(),
             own: &said.own,
@@ -329,7 +330,8 @@ struct Claims<'a> {
     auth_time: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     acr: Option<&'a str>,
-    oat: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oat: Option<u64>,
     groups: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,

@@ -52,8 +52,9 @@ impl<C> Verified<C> {
             }
         }
         let prefix = prefix.len();
-        // With a prefix its subject is not the one that its issuer knows.
-        let renewable = store_time && prefix == 0;
+        // With a prefix its subject is not the one that its issuer knows, and without the time of a
+        // login it belongs to no session.
+        let renewable = store_time && prefix == 0 && registered.logged_in_at.is_some();
         Self { inner: Arc::new(Inner { issuer, registered, prefix, stamp, renewable, claims }) }
     }
 

@@ -15,7 +15,6 @@ mod port;
 mod program;
 
 mod accounts;
-mod attack;
 mod buckets;
 mod cookies;
 mod devices;

@@ -424,3 +424,18 @@ async fn c19_a_token_of_one_application_is_not_renewed_to_one_of_another() {
     assert_eq!(demand(&devices, token).await, (UNAUTHORIZED, "refresh".to_owned()));
     assert_eq!(instance.store.statements().session, before);
 }
+
+#[tokio::test]
+async fn c19_a_token_without_a_session_is_never_renewed_nor_asked_about() {
+    let data = Place::new().await;
+    let devices = renewing(data.path()).await;
+    let issuer = &devices.instance.issuer;
+    let ticket = issuer.ticket().await.unwrap();
+    let token = issuer.issue(ticket, grant("alice", &[])).await.unwrap();
+    devices.pass(8 * MINUTE);
+    let before = devices.instance.store.statements().session;
+    assert_eq!(ask(&devices, token.as_str(), &[]).await, (OK, None));
+    devices.pass(8 * MINUTE);
+    assert_eq!(ask(&devices, token.as_str(), &[]).await, (UNAUTHORIZED, None));
+    assert_eq!(devices.instance.store.statements().session, before);
+}

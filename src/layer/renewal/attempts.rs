@@ -30,8 +30,18 @@ use crate::{
     verify::Rejection,
 };
 
-/// How long after a renewal that came to nothing the next one is tried.
+/// How long after a renewal that failed, or was refused for now, the next one is tried.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// The same for one that was refused for good: a session that has ended does not come back. (A cut-off
+/// may be cleared.)
+const LONG_PAUSE: Duration = Duration::from_secs(60);
+
+/// From how many devices a token may be presented, where the device has to be the same, within a pause.
+const DEVICES: usize = 4;
+
+/// What a renewal may take in all, however long ago the requests that waited for it were answered.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What has become of a renewal.
 #[derive(Clone, Debug)]
@@ -64,27 +74,21 @@ pub(super) struct Attempts {
     pub(super) recent: Cache<Key, Arc<Entry>>,
 }
 
-/// Who shares a renewal: the bearers of one token and, where the device has to be the same, from one
-/// device. Another's must not get what was given to this one.
+/// A token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     token: Id,
     /// Not every issuer takes care that an id is no other token's.
     session: Id,
     user: Id,
-    presenter: Presenter,
 }
 
 impl Key {
     pub(super) fn of(token: &Renewable) -> Self {
-        let Presenter { ip, user_agent } = token.presenter.clone();
-        let ip = ip.filter(|_| token.same_ip);
-        let user_agent = user_agent.filter(|_| token.same_user_agent);
         Self {
             token: token.token().clone(),
             session: token.session().clone(),
             user: token.user().clone(),
-            presenter: Presenter { ip, user_agent },
         }
     }
 }
@@ -94,19 +98,34 @@ impl Key {
 pub(super) struct Entry {
     /// How many requests have presented it.
     requests: AtomicU32,
-    state: Mutex<State>,
+    /// At most [`DEVICES`].
+    renewals: Mutex<Vec<Attempted>>,
 }
 
-/// How far the renewal of a token is.
-#[derive(Default)]
+/// A renewal, shared by the bearers of one token and, where the device has to be the same, from one
+/// device: another's must not get what was given to this one.
+struct Attempted {
+    device: Presenter,
+    state: State,
+}
+
+/// How far a renewal is.
 enum State {
-    /// -> Running
-    #[default]
-    Idle,
-    /// -> Ended; -> Idle if its task went away.
+    /// -> Late, Ended; gone if its task went away.
     Running(Vec<oneshot::Sender<Outcome>>),
+    /// Those who waited were told that it failed. -> Ended; gone if its task went away.
+    Late,
     /// -> Running, once it is too long ago.
     Ended { outcome: Outcome, at: Reading },
+}
+
+/// The device that a renewal is for: nobody's, where any will do.
+fn device(token: &Renewable) -> Presenter {
+    let Presenter { ip, user_agent } = token.presenter.clone();
+    Presenter {
+        ip: ip.filter(|_| token.same_ip),
+        user_agent: user_agent.filter(|_| token.same_user_agent),
+    }
 }
 
 impl Attempts {
@@ -118,31 +137,41 @@ impl Attempts {
 
     /// Renews the token, unless that is under way, or was done of late.
     pub(super) fn join(self: &Arc<Self>, token: &Renewable, clock: &Clock) -> Joined {
-        let entry = self.entry(&Key::of(token));
-        let Ok(runtime) = Handle::try_current() else { return Joined::Known(Outcome::Failed) };
-        let now = clock.now();
+        let failed = Joined::Known(Outcome::Failed);
+        let (entry, device) = (self.entry(&Key::of(token)), device(token));
+        let Ok(runtime) = Handle::try_current() else { return failed };
         let (told, waiting) = oneshot::channel();
         let permit = {
-            let mut state = entry.state();
-            match &mut *state {
-                State::Running(waiters) => {
+            let now = clock.now();
+            let mut renewals = entry.renewals();
+            let stands = |attempted: &Attempted| match &attempted.state {
+                State::Running(_) | State::Late => true,
+                State::Ended { outcome, at } => self.holds(outcome, now.since(*at)),
+            };
+            renewals.retain(stands);
+            let known = renewals.iter_mut().find(|attempted| attempted.device == device);
+            match known.map(|attempted| &mut attempted.state) {
+                Some(State::Running(waiters)) => {
                     waiters.push(told);
                     return Joined::Waiting(waiting);
                 }
-                State::Ended { outcome, at } if self.holds(outcome, now.since(*at)) => {
+                Some(State::Late) => return failed,
+                Some(State::Ended { outcome, .. }) => {
                     telemetry::renewal("repeated");
                     return Joined::Known(outcome.clone());
                 }
-                State::Idle | State::Ended { .. } => {}
+                None => {}
             }
-            let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            let permit = self.room.clone().try_acquire_owned();
+            let Some(permit) = permit.ok().filter(|_| renewals.len() < DEVICES) else {
                 telemetry::renewal("over_capacity");
-                return Joined::Known(Outcome::Failed);
+                return failed;
             };
-            *state = State::Running(vec![told]);
+            let state = State::Running(vec![told]);
+            renewals.push(Attempted { device: device.clone(), state });
             permit
         };
-        let attempt = Attempt { entry, _permit: permit };
+        let attempt = Attempt { entry, device, _permit: permit };
         // Not under the lock: a runtime that is shutting down drops the task at once, and dropping
         // it takes the lock.
         runtime.spawn(attempt.run(self.clone(), token.clone(), clock.clone()));
@@ -153,11 +182,10 @@ impl Attempts {
     /// have begun in its place meanwhile goes on.
     pub(super) fn forget(&self, token: &Renewable, renewed: &Arc<Renewed>) {
         let entry = self.entry(&Key::of(token));
-        let mut state = entry.state();
-        if matches!(&*state, State::Ended { outcome: Outcome::Renewed(known), .. } if Arc::ptr_eq(known, renewed))
-        {
-            *state = State::Idle;
-        }
+        entry.renewals().retain(|attempted| match &attempted.state {
+            State::Ended { outcome: Outcome::Renewed(known), .. } => !Arc::ptr_eq(known, renewed),
+            _ => true,
+        });
     }
 
     /// Whether an outcome of so long ago still stands: a successor until it is due itself.
@@ -167,6 +195,7 @@ impl Attempts {
                 let length = renewed.expires_in();
                 age < length && !self.thresholds.reached_by_age(Life { age, length })
             }
+            Outcome::Refused(Rejection::SessionEnded | Rejection::Revoked(_)) => age < LONG_PAUSE,
             Outcome::Refused(_) | Outcome::Failed => age < PAUSE,
         }
     }
@@ -187,8 +216,8 @@ impl Attempts {
 
 impl Entry {
     /// Held for a look, never while the store is asked.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn renewals(&self) -> MutexGuard<'_, Vec<Attempted>> {
+        self.renewals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -196,17 +225,26 @@ impl Entry {
 /// else's or with the runtime, those who wait are told.
 struct Attempt {
     entry: Arc<Entry>,
+    device: Presenter,
+    /// For as long as the store works on it.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Attempt {
     async fn run(self, attempts: Arc<Attempts>, token: Renewable, clock: Clock) {
-        let outcome = match timeout(attempts.time_limit, attempts.renew.renew(&token)).await {
-            Ok(Ok(renewed)) => Outcome::Renewed(Arc::new(renewed)),
-            Ok(Err(error)) => refusal(&error).map_or(Outcome::Failed, Outcome::Refused),
+        let mut renewing = attempts.renew.renew(&token);
+        let outcome = match timeout(attempts.time_limit, &mut renewing).await {
+            Ok(renewed) => outcome(renewed),
             Err(late) => {
                 telemetry::renewal_failed(&Error::new(ErrorKind::StoreTimeout, late));
-                Outcome::Failed
+                telemetry::renewal("failed");
+                self.tell(State::Late, &Outcome::Failed);
+                // Dropping it would not keep the store from renewing. What comes of it is for those
+                // who come later.
+                match timeout(LONGEST, renewing).await {
+                    Ok(renewed) => outcome(renewed),
+                    Err(_) => return,
+                }
             }
         };
         telemetry::renewal(match &outcome {
@@ -214,23 +252,37 @@ impl Attempt {
             Outcome::Refused(rejection) => rejection.reason(),
             Outcome::Failed => "failed",
         });
-        let ended = State::Ended { outcome: outcome.clone(), at: clock.now() };
-        let before = mem::replace(&mut *self.entry.state(), ended);
-        if let State::Running(waiters) = before {
-            for waiter in waiters {
-                // An error: that client has gone away.
-                let _ = waiter.send(outcome.clone());
-            }
+        self.tell(State::Ended { outcome: outcome.clone(), at: clock.now() }, &outcome);
+    }
+
+    /// Goes on to `next`, and tells those who wait what to make of it.
+    fn tell(&self, next: State, outcome: &Outcome) {
+        let before = {
+            let mut renewals = self.entry.renewals();
+            let own = renewals.iter_mut().find(|attempted| attempted.device == self.device);
+            own.map(|attempted| mem::replace(&mut attempted.state, next))
+        };
+        let Some(State::Running(waiters)) = before else { return };
+        for waiter in waiters {
+            // An error: that client has gone away.
+            let _ = waiter.send(outcome.clone());
         }
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let mut state = self.entry.state();
-        if matches!(&*state, State::Running(_)) {
-            *state = State::Idle;
-        }
+        let ended = |state: &State| matches!(state, State::Ended { .. });
+        self.entry
+            .renewals()
+            .retain(|attempted| attempted.device != self.device || ended(&attempted.state));
+    }
+}
+
+fn outcome(renewed: Result<Renewed, Error>) -> Outcome {
+    match renewed {
+        Ok(renewed) => Outcome::Renewed(Arc::new(renewed)),
+        Err(error) => refusal(&error).map_or(Outcome::Failed, Outcome::Refused),
     }
 }
 

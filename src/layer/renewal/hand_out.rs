@@ -6,6 +6,7 @@ use http::{
 };
 
 use super::Renewed;
+use crate::telemetry;
 
 /// Whether a response is one that a successor may go with: no error, in HTTP's terms and, as far as
 /// its head tells, in gRPC's.
@@ -18,8 +19,11 @@ pub(super) fn is_success<B>(response: &Response<B>) -> bool {
 /// Writes `renewed` into `headers`, under `name`: readable to scripts of other origins that CORS lets
 /// in, and kept by no cache.
 pub(super) fn hand_out(headers: &mut HeaderMap, name: &HeaderName, renewed: &Renewed) {
-    // Compact tokens are ASCII; one that is not was made by somebody else's `Renew`.
-    let Ok(mut value) = HeaderValue::try_from(renewed.as_str()) else { return };
+    let mut value = match HeaderValue::try_from(renewed.as_str()) {
+        Ok(value) => value,
+        // Compact tokens are ASCII; this one was made by somebody else's `Renew`.
+        Err(unfit) => return telemetry::successor_unfit(&unfit),
+    };
     value.set_sensitive(true);
     headers.insert(name, value);
     headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from(name.clone()));

@@ -102,6 +102,11 @@ impl Renewable {
         epochs.verdict_in(scopes, self.stamp)
     }
 
+    /// The same, not to be revoked with that.
+    pub(in crate::layer) fn kept(self) -> Self {
+        Self { revokes: false, ..self }
+    }
+
     /// Whose it is: `sub`.
     pub fn user(&self) -> &Id {
         &self.user

@@ -198,8 +198,7 @@ fn life<C>(token: &Verified<C>, now: Duration) -> Life {
 }
 
 fn has_room<C>(token: &Verified<C>, lifetimes: Lifetimes, now: Duration) -> bool {
-    // Without it the store alone knows.
-    let Some(logged_in_at) = token.logged_in_at() else { return true };
+    let Some(logged_in_at) = token.logged_in_at() else { return false };
     due::has_room(Duration::from_secs(logged_in_at), life(token, now).length, lifetimes, now)
 }
 
@@ -261,7 +260,8 @@ impl RenewalBuilder {
         self
     }
 
-    /// Revokes the token that is renewed, in the same transaction.
+    /// Revokes the token that is renewed, in the same transaction, if it is still valid. (One that has
+    /// expired is renewed before anybody knows whether its successor can be handed out.)
     ///
     /// Requests that carry it meanwhile, from other tabs, are refused with the demand to refresh; and
     /// so is a client that has lost the answer with the successor. Those need a refresh token.

@@ -15,7 +15,7 @@ use super::{
     Csrf,
     bearer::{is_b64token, is_tchar},
 };
-use crate::{error::ConfigError, layer::renewal::keep_out_of_caches, verify::Rejection};
+use crate::{error::ConfigError, layer::renewal::keep_out_of_caches, telemetry, verify::Rejection};
 
 /// Browsers drop a cookie whose name and value are longer (RFC 6265bis §5.6), and say nothing.
 const LONGEST: usize = 4_096;
@@ -71,6 +71,10 @@ pub(super) enum Misread {
 
 impl CookieSource {
     /// The cookie `name`, protected by `csrf`.
+    ///
+    /// Set it by [`set_cookie`](CookieSource::set_cookie). One with another `Path`, or a `Domain`, stays
+    /// beside the one that a [renewal](crate::RevocationLayer::renew) sets, and two cookies of the name
+    /// are refused.
     ///
     /// # Errors
     ///
@@ -156,8 +160,10 @@ impl CookieSource {
         max_age: Duration,
         headers: &mut HeaderMap,
     ) {
-        // One that is not fit was made by somebody else's `Renew`.
-        let Ok(cookie) = self.set_cookie(token, max_age) else { return };
+        let cookie = match self.set_cookie(token, max_age) {
+            Ok(cookie) => cookie,
+            Err(unfit) => return telemetry::successor_unfit(&unfit),
+        };
         headers.append(SET_COOKIE, cookie);
         keep_out_of_caches(headers);
     }
