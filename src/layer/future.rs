@@ -19,8 +19,8 @@ use super::{
     policy::Admitted,
     questions::Waiting,
     renewal::Renewed,
+    ruling::{Asked, Question, Ruling, Word},
     service::pass,
-    stale::{Asked, Question, Ruling, Word},
     successor::{After, HandingOut, Revival},
 };
 use crate::{epochs::StoreClock, verify::Rejection};

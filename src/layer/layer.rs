@@ -8,7 +8,7 @@ use tower_layer::Layer;
 
 use super::{
     Confirmations, Renewal, RevocationService, grpc, policy::Policy, reject::Refusal,
-    source::Sources, stale::WhileStale,
+    ruling::WhileStale, source::Sources,
 };
 use crate::{
     error::ConfigError,

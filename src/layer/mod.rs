@@ -295,9 +295,9 @@ mod policy;
 mod questions;
 mod reject;
 mod renewal;
+mod ruling;
 mod service;
 mod source;
-mod stale;
 mod strategy;
 mod successor;
 

@@ -19,8 +19,8 @@ use super::{
     layer::Settings,
     policy::Admitted,
     renewal::Renewable,
+    ruling::{Ruling, ask_of_session, rule_in_doubt},
     source::Found,
-    stale::{Ruling, ask_of_session, rule_in_doubt},
     successor::{After, Revival},
 };
 use crate::{

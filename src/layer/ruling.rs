@@ -1,4 +1,5 @@
-//! What becomes of a request while the copy of the revocations is stale, or in doubt.
+//! What becomes of a request that memory alone does not decide: the copy is stale, or in doubt, or the
+//! store has to know the session.
 
 use std::time::Duration;
 
