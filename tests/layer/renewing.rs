@@ -925,3 +925,38 @@ async fn a_renewal_that_is_late_keeps_its_place_and_its_successor_is_not_lost() 
     assert_eq!(renewing.ask(&due()).told().await, (200, Some(token)));
     renewing.no_order().await;
 }
+
+// ---- what is counted ----
+
+#[test]
+fn each_renewal_is_counted_by_its_outcome() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let mut renewing = Renewing::with(|settings| settings.at_most(1));
+            let of = |id: &str| own(id, NOW - 200, NOW + 100);
+            let (first, second) = (renewing.ask(&of("a")), renewing.ask(&of("a")));
+            let order = renewing.order().await;
+            renewing.ask(&of("b")).response().await;
+            order.successor(NOW);
+            (first.response().await, second.response().await);
+            settle().await;
+            renewing.ask(&of("a")).response().await;
+            for (id, kind) in [("c", ErrorKind::Store), ("d", ErrorKind::SessionEnded)] {
+                let client = renewing.ask(&of(id));
+                renewing.order().await.answers(Err(kind.into()));
+                assert_eq!(client.told().await, (200, None));
+                settle().await;
+            }
+        });
+    });
+    let counted = recorder.handle().render();
+    for (outcome, count) in
+        [("renewed", 1), ("repeated", 1), ("over_capacity", 1), ("failed", 1), ("session_ended", 1)]
+    {
+        let line = format!("tower_revocation_renewals_total{{outcome=\"{outcome}\"}} {count}\n");
+        assert!(counted.contains(&line), "{line}{counted}");
+    }
+    assert!(counted.contains("tower_revocation_accepted_total 6\n"), "{counted}");
+}
