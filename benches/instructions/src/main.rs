@@ -1,8 +1,8 @@
 //! The hot paths, run a given number of times, for callgrind to count instructions.
 //!
-//! `instructions PATH TIMES`, where `PATH` is `layer`, `miss` or `es256`. Whatever it takes to get
-//! ready costs the same however often the path is run, so a run with zero times tells what to
-//! subtract. The clock is moved by hand: reading it is the kernel's work.
+//! `instructions PATH TIMES`, where `PATH` is `layer`, `miss`, `hs256`, `rs256`, `es256` or `eddsa`.
+//! Whatever it takes to get ready costs the same however often the path is run, so a run with zero
+//! times tells what to subtract. The clock is moved by hand: reading it is the kernel's work.
 
 use std::{convert::Infallible, error::Error, future, hint::black_box, time::Duration};
 
@@ -27,6 +27,9 @@ const NOW: u64 = 1_800_000_000;
 /// of a look-up on the random key of its hash.
 const SAMPLES: usize = 64;
 
+/// Of 2048 bits; making one would be most of the run.
+const RSA: &[u8] = include_bytes!("../../../tests/fixtures/keys/rsa-2048.pem");
+
 type Outcome = Result<(), Box<dyn Error>>;
 
 #[tokio::main(flavor = "current_thread")]
@@ -37,8 +40,11 @@ async fn main() -> Outcome {
     match path.as_deref() {
         Some("layer") => layer(times).await,
         Some("miss") => miss(times),
-        Some("es256") => es256(times).await,
-        other => Err(format!("{other:?} is none of layer, miss and es256").into()),
+        Some("hs256") => cold(SigningKey::hmac(Algorithm::HS256, &[7; 32])?, times).await,
+        Some("rs256") => cold(SigningKey::from_pem(Algorithm::RS256, RSA)?, times).await,
+        Some("es256") => cold(SigningKey::generate(Algorithm::ES256)?, times).await,
+        Some("eddsa") => cold(SigningKey::generate(Algorithm::EdDSA)?, times).await,
+        other => Err(format!("{other:?} is no path").into()),
     }
 }
 
@@ -86,10 +92,10 @@ fn miss(times: usize) -> Outcome {
     Ok(())
 }
 
-/// The verification of an ES256 token of ours, without the layer.
-async fn es256(times: usize) -> Outcome {
+/// The verification of a token of ours, without the layer.
+async fn cold(key: SigningKey, times: usize) -> Outcome {
     let epochs = with_a_thousand_cut_offs();
-    let (verifier, tokens) = tokens(&epochs, SigningKey::generate(Algorithm::ES256)?).await?;
+    let (verifier, tokens) = tokens(&epochs, key).await?;
     for token in tokens.iter().cycle().take(times) {
         verifier.verify::<NoClaims>(black_box(token.as_bytes()))?;
     }
