@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use super::{
     Algorithm, CryptoBackend,
     algorithm::KeyType,
-    backend::{keys::PublicBytes, signature::Verifying},
+    backend::signature::Verifying,
     default_backend, jwk,
     key_format::{self, PublicKey},
 };
@@ -120,7 +120,7 @@ impl VerifyingKey {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(KeyProblem::ShortSecret);
         }
-        Ok(Self::make(algorithm, Verifying::secret(secret), Public::Secret))
+        Ok(Self::make(algorithm, Verifying::secret(algorithm, secret), Public::Secret))
     }
 
     pub(super) fn from_rsa(
@@ -140,7 +140,7 @@ impl VerifyingKey {
             return Err(KeyProblem::RsaExponent);
         }
         let public = Public::Rsa { modulus: modulus.into(), exponent: exponent.into() };
-        Self::make(algorithm, Verifying::rsa(modulus, exponent), public).checked()
+        Self::make(algorithm, Verifying::rsa(algorithm, modulus, exponent), public).checked()
     }
 
     /// `point` as it stands in SPKI: uncompressed for EC, the bare 32 bytes for Ed25519.
@@ -164,7 +164,7 @@ impl VerifyingKey {
         if point.len() != 1 + 2 * coordinate || point[0] != 4 {
             return Err(KeyProblem::Malformed);
         }
-        Self::make(algorithm, Verifying::ec(point), Public::Ec(point.into())).checked()
+        Self::make(algorithm, Verifying::ec(algorithm, point), Public::Ec(point.into())).checked()
     }
 
     fn read_pem(algorithm: Algorithm, pem: &[u8]) -> Result<Self, KeyProblem> {
@@ -198,12 +198,11 @@ impl VerifyingKey {
 
     /// Whether this library can verify with it.
     fn check(&self, backend: CryptoBackend) -> Result<(), KeyProblem> {
-        let bytes = match &self.material.public {
-            Public::Rsa { modulus, .. } => PublicBytes::Modulus(modulus),
-            Public::Ec(point) => PublicBytes::Point(point),
-            Public::Secret | Public::Ed25519(_) => PublicBytes::Opaque,
+        let modulus = match &self.material.public {
+            Public::Rsa { modulus, .. } => Some(&**modulus),
+            Public::Secret | Public::Ec(_) | Public::Ed25519(_) => None,
         };
-        backend.check(self.algorithm, &self.material.verifying, bytes)
+        backend.check(self.algorithm, &self.material.verifying, modulus)
     }
 
     /// Whether this library can verify with it, as whoever builds a verifier asks.
@@ -216,7 +215,7 @@ impl VerifyingKey {
         &self,
         backend: CryptoBackend,
         message: &[u8],
-        signature: &Vec<u8>,
+        signature: &[u8],
     ) -> bool {
         backend.verifies(self.algorithm, &self.material.verifying, message, signature)
     }

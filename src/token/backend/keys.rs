@@ -6,11 +6,11 @@ use super::{CryptoBackend, signature::Verifying};
 use crate::{error::KeyProblem, token::Algorithm};
 
 #[cfg_attr(
-    not(any(feature = "aws-lc-rs", feature = "rust-crypto")),
-    allow(unused_variables, reason = "without a library there is nobody to ask")
+    not(feature = "rust-crypto"),
+    allow(unused_variables, reason = "aws-lc has looked at the whole key")
 )]
 impl CryptoBackend {
-    /// Whether this library can verify with the public key made of `bytes`.
+    /// Whether this library can verify with the key, which is of RSA if it has a `modulus`.
     ///
     /// A point off the curve, or a modulus that the library does not take, would otherwise show
     /// only as tokens that never verify.
@@ -18,31 +18,18 @@ impl CryptoBackend {
         self,
         algorithm: Algorithm,
         key: &Verifying,
-        material: PublicBytes<'_>,
+        modulus: Option<&[u8]>,
     ) -> Result<(), KeyProblem> {
         if !self.opens(algorithm, key) {
             return Err(KeyProblem::Malformed);
         }
         match self {
+            // It opened the key in earnest: see `prepared`.
             #[cfg(feature = "aws-lc-rs")]
-            Self::AwsLc => {
-                use aws_lc_rs::signature::{
-                    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey,
-                };
-                let parsed = match (algorithm, material) {
-                    (Algorithm::ES256, PublicBytes::Point(point)) => {
-                        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-                    }
-                    (Algorithm::ES384, PublicBytes::Point(point)) => {
-                        ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
-                    }
-                    _ => return Ok(()),
-                };
-                parsed.map(drop).map_err(|_| KeyProblem::Malformed)
-            }
+            Self::AwsLc => Ok(()),
             #[cfg(feature = "rust-crypto")]
-            Self::RustCrypto => match material {
-                PublicBytes::Modulus(modulus) if modulus.len() > 512 => Err(KeyProblem::RsaModulus),
+            Self::RustCrypto => match modulus {
+                Some(modulus) if modulus.len() > 512 => Err(KeyProblem::RsaModulus),
                 _ => Ok(()),
             },
         }
@@ -57,21 +44,6 @@ impl CryptoBackend {
             Self::RustCrypto => rust_crypto(algorithm),
         }
     }
-}
-
-/// The part of a public key that a library may object to.
-#[derive(Clone, Copy)]
-#[cfg_attr(
-    not(all(feature = "aws-lc-rs", feature = "rust-crypto")),
-    allow(dead_code, reason = "each library looks at its own")
-)]
-pub(in crate::token) enum PublicBytes<'a> {
-    /// Of an RSA key, without leading zeros.
-    Modulus(&'a [u8]),
-    /// Of an EC key, uncompressed.
-    Point(&'a [u8]),
-    /// Nothing to look at.
-    Opaque,
 }
 
 #[cfg(feature = "aws-lc-rs")]

@@ -5,6 +5,8 @@
 //! signature is refused when it is built, not when the first token arrives.
 
 pub(super) mod keys;
+#[cfg(feature = "aws-lc-rs")]
+mod prepared;
 pub(super) mod signature;
 
 use crate::error::ConfigError;

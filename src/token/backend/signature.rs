@@ -3,36 +3,74 @@
 //! Of that crate we use the providers by name, and of these the functions that sign, verify and
 //! take keys apart. Its `encode` and `decode` are not used: they look up a process-wide provider,
 //! which panics at the first token when two are compiled in, and `decode` leaves out the checks
-//! that the rest of this module makes.
+//! that the rest of this module makes. aws-lc verifies without it, see `prepared`.
 
+#[cfg(feature = "rust-crypto")]
+use jsonwebtoken::DecodingKey;
 use jsonwebtoken::{
-    DecodingKey, EncodingKey,
+    EncodingKey,
     crypto::CryptoProvider,
     jwk::{EllipticCurve, ThumbprintHash},
 };
 
 use super::CryptoBackend;
+#[cfg(feature = "aws-lc-rs")]
+use super::prepared::Prepared;
 use crate::token::Algorithm;
 
-/// A key in the form that verifying wants. Wiped when dropped.
-pub(in crate::token) struct Verifying(DecodingKey);
+/// A key in the forms that the libraries of this build verify with. Wiped when dropped.
+#[cfg_attr(
+    not(any(feature = "aws-lc-rs", feature = "rust-crypto")),
+    allow(unused_variables, reason = "without a library there is nothing to prepare")
+)]
+pub(in crate::token) struct Verifying {
+    /// `None` if aws-lc does not take the key.
+    #[cfg(feature = "aws-lc-rs")]
+    prepared: Option<Prepared>,
+    #[cfg(feature = "rust-crypto")]
+    key: DecodingKey,
+}
 
+#[cfg_attr(
+    not(any(feature = "aws-lc-rs", feature = "rust-crypto")),
+    allow(unused_variables, reason = "without a library there is nothing to make")
+)]
 impl Verifying {
-    pub(in crate::token) fn secret(secret: &[u8]) -> Self {
-        Self(DecodingKey::from_secret(secret))
+    pub(in crate::token) fn secret(algorithm: Algorithm, secret: &[u8]) -> Self {
+        Self {
+            #[cfg(feature = "aws-lc-rs")]
+            prepared: Prepared::secret(algorithm, secret),
+            #[cfg(feature = "rust-crypto")]
+            key: DecodingKey::from_secret(secret),
+        }
     }
 
-    pub(in crate::token) fn rsa(modulus: &[u8], exponent: &[u8]) -> Self {
-        Self(DecodingKey::from_rsa_raw_components(modulus, exponent))
+    pub(in crate::token) fn rsa(algorithm: Algorithm, modulus: &[u8], exponent: &[u8]) -> Self {
+        Self {
+            #[cfg(feature = "aws-lc-rs")]
+            prepared: Prepared::rsa(algorithm, modulus, exponent),
+            #[cfg(feature = "rust-crypto")]
+            key: DecodingKey::from_rsa_raw_components(modulus, exponent),
+        }
     }
 
     /// `point` is uncompressed: 4, x, y.
-    pub(in crate::token) fn ec(point: &[u8]) -> Self {
-        Self(DecodingKey::from_ec_der(point))
+    pub(in crate::token) fn ec(algorithm: Algorithm, point: &[u8]) -> Self {
+        Self {
+            #[cfg(feature = "aws-lc-rs")]
+            prepared: Prepared::ec(algorithm, point),
+            #[cfg(feature = "rust-crypto")]
+            key: DecodingKey::from_ec_der(point),
+        }
     }
 
     pub(in crate::token) fn ed25519(x: &[u8; 32]) -> Self {
-        Self(DecodingKey::from_ed_der(x))
+        Self {
+            #[cfg(feature = "aws-lc-rs")]
+            prepared: Prepared::ed25519(x),
+            #[cfg(feature = "rust-crypto")]
+            key: DecodingKey::from_ed_der(x),
+        }
     }
 }
 
@@ -78,15 +116,32 @@ impl CryptoBackend {
         algorithm: Algorithm,
         key: &Verifying,
         message: &[u8],
-        signature: &Vec<u8>,
+        signature: &[u8],
     ) -> bool {
-        (self.provider().verifier_factory)(&named(algorithm), &key.0)
-            .is_ok_and(|verifier| verifier.verify(message, signature).is_ok())
+        match self {
+            #[cfg(feature = "aws-lc-rs")]
+            Self::AwsLc => key
+                .prepared
+                .as_ref()
+                .is_some_and(|prepared| prepared.verifies(algorithm, message, signature)),
+            #[cfg(feature = "rust-crypto")]
+            Self::RustCrypto => (self.provider().verifier_factory)(&named(algorithm), &key.key)
+                .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok()),
+        }
     }
 
     /// Whether the library can take the key apart at all.
     pub(in crate::token) fn opens(self, algorithm: Algorithm, key: &Verifying) -> bool {
-        (self.provider().verifier_factory)(&named(algorithm), &key.0).is_ok()
+        match self {
+            #[cfg(feature = "aws-lc-rs")]
+            Self::AwsLc => {
+                key.prepared.as_ref().is_some_and(|prepared| prepared.is_for(algorithm))
+            }
+            #[cfg(feature = "rust-crypto")]
+            Self::RustCrypto => {
+                (self.provider().verifier_factory)(&named(algorithm), &key.key).is_ok()
+            }
+        }
     }
 
     pub(in crate::token) fn sign(
