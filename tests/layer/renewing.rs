@@ -940,7 +940,8 @@ fn each_renewal_is_counted_by_its_outcome() {
             let order = renewing.order().await;
             renewing.ask(&of("b")).response().await;
             order.successor(NOW);
-            (first.response().await, second.response().await);
+            first.response().await;
+            second.response().await;
             settle().await;
             renewing.ask(&of("a")).response().await;
             for (id, kind) in [("c", ErrorKind::Store), ("d", ErrorKind::SessionEnded)] {

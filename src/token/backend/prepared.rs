@@ -23,6 +23,7 @@ pub(super) struct Prepared {
     key: Key,
 }
 
+#[allow(clippy::large_enum_variant, reason = "there are few of them, and one more step to each")]
 enum Key {
     Secret(hmac::Key),
     Public(ParsedPublicKey),

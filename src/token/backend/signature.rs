@@ -32,8 +32,11 @@ pub(in crate::token) struct Verifying {
 }
 
 #[cfg_attr(
-    not(any(feature = "aws-lc-rs", feature = "rust-crypto")),
-    allow(unused_variables, reason = "without a library there is nothing to make")
+    not(feature = "aws-lc-rs"),
+    allow(
+        unused_variables,
+        reason = "RustCrypto's keys are the same for each algorithm of a kind"
+    )
 )]
 impl Verifying {
     pub(in crate::token) fn secret(algorithm: Algorithm, secret: &[u8]) -> Self {
@@ -100,6 +103,10 @@ impl Signing {
     }
 }
 
+#[cfg_attr(
+    not(any(feature = "aws-lc-rs", feature = "rust-crypto")),
+    allow(unused_variables, reason = "without a library there is nobody to ask")
+)]
 impl CryptoBackend {
     fn provider(self) -> &'static CryptoProvider {
         match self {
@@ -134,9 +141,7 @@ impl CryptoBackend {
     pub(in crate::token) fn opens(self, algorithm: Algorithm, key: &Verifying) -> bool {
         match self {
             #[cfg(feature = "aws-lc-rs")]
-            Self::AwsLc => {
-                key.prepared.as_ref().is_some_and(|prepared| prepared.is_for(algorithm))
-            }
+            Self::AwsLc => key.prepared.as_ref().is_some_and(|prepared| prepared.is_for(algorithm)),
             #[cfg(feature = "rust-crypto")]
             Self::RustCrypto => {
                 (self.provider().verifier_factory)(&named(algorithm), &key.key).is_ok()
