@@ -112,10 +112,11 @@ pub(super) fn rule_in_doubt<C>(
     token: Authentic<C>,
     age: Duration,
     epochs: &Epochs,
+    renewable: Option<Box<Renewable>>,
 ) -> Result<Ruling<C>, Rejection> {
     match confirmations {
         Some(confirmations) => {
-            ask(confirmations, token, age, epochs, Why::Doubt, None).map(Ruling::Wait)
+            ask(confirmations, token, age, epochs, Why::Doubt, renewable).map(Ruling::Wait)
         }
         None => {
             telemetry::nobody_to_ask();

@@ -97,16 +97,19 @@ impl Settings {
             (Checked::Expired(token), _) => Ok(Ruling::Revive(renewable(&token)?)),
             (Checked::Good(verified), None) => Ok(Ruling::Accept(verified)),
             (Checked::Doubtful(token, age), None) => {
-                rule_in_doubt(in_doubt.as_ref(), token, age, epochs)
+                // For the case that the store, whose clock is the exact one, finds it expired; as
+                // below.
+                let renewable = renewable(&token).ok();
+                rule_in_doubt(in_doubt.as_ref(), token, age, epochs, renewable)
             }
             (Checked::Open(token, age), None) => {
-                // For the case that the store finds it expired, as below.
                 let renewable = renewable(&token).ok();
                 while_stale.rule(token, age, epochs, now, renewable)
             }
             (Checked::Good(verified), Some(sessions)) => {
                 let token = Authentic::again(verified);
-                ask_of_session(sessions, token, Duration::ZERO, epochs, None).map(Ruling::Wait)
+                let renewable = renewable(&token).ok();
+                ask_of_session(sessions, token, Duration::ZERO, epochs, renewable).map(Ruling::Wait)
             }
             (Checked::Doubtful(token, age) | Checked::Open(token, age), Some(sessions)) => {
                 let renewable = renewable(&token).ok();

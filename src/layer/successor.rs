@@ -211,6 +211,9 @@ impl HandingOut {
     /// Writes it into the response; nothing, if there is none to be had.
     pub(super) fn poll<B>(&mut self, response: &mut Response<B>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { settings, joined, token, cookie } = self;
+        // One from before this request's own doings, which a copy in buckets cannot tell from a
+        // neighbour's.
+        let is_known = matches!(joined, Joined::Known(_));
         let outcome = ready!(joined.poll(cx));
         // The one of a request before is not held against what this one has done. (A token that is
         // revoked with its renewal is known to be, by now.)
@@ -225,8 +228,9 @@ impl HandingOut {
             // have come after it.
             // A copy that is stale knows nothing against it either; and the one that the client has
             // may be revoked with this.
-            && let Ok(Checked::Good(_) | Checked::Open(..) | Checked::Doubtful(..)) =
+            && let Ok(checked @ (Checked::Good(_) | Checked::Open(..) | Checked::Doubtful(..))) =
                 settings.judge::<NoClaims>(&renewed)
+            && !(is_known && matches!(checked, Checked::Doubtful(..)))
         {
             match cookie {
                 None => renewal.hand_out(&renewed, response),

@@ -18,10 +18,11 @@ use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_revocation::{
     Demand, Id, RevocationLayer, Scope, Verified,
     cutoff::{CutOff, StoreTime},
+    epochs::Epochs,
     error::{ConfigError, Error, ErrorKind},
     layer::{
-        Confirmations, CookieSource, Csrf, Renew, Renewable, Renewal, RenewalBuilder, Renewed,
-        ResponseBody, TokenSource,
+        self, Confirmations, CookieSource, Csrf, Renew, Renewable, Renewal, RenewalBuilder,
+        Renewed, ResponseBody, TokenSource,
     },
 };
 
@@ -93,17 +94,34 @@ impl Renewing {
         Self { gate, layer, orders }
     }
 
+    /// One whose copy has one bucket, and the questions that it sends.
+    fn in_one_bucket() -> (Self, mpsc::UnboundedReceiver<Asked>) {
+        let gate = Gate::with(|settings| settings.buckets(1), |rules| rules.store_time());
+        gate.sync();
+        let (mint, orders) = mpsc::unbounded_channel();
+        let (store, asked) = mpsc::unbounded_channel();
+        let layer = RevocationLayer::new(gate.verifier.clone())
+            .confirm_doubtful(Confirmations::new(Store(store)))
+            .renew(Renewal::new(Mint(mint)))
+            .unwrap();
+        (Self { gate, layer, orders }, asked)
+    }
+
     fn ask(&self, token: &str) -> Client {
         self.ask_with(Request::get("/").header(AUTHORIZATION, format!("Bearer {token}")))
     }
 
     fn ask_with(&self, request: http::request::Builder) -> Client {
+        let request = request.extension(self.gate.epochs.clone());
         let inner = async |request: Request<Empty<Bytes>>| {
             let caller = request.extensions().get::<Verified>().unwrap();
             let body = Full::<Bytes>::from(caller.token_id().unwrap().to_owned());
             let mut response = Response::new(body);
             for (name, value) in request.headers() {
                 match name.as_str() {
+                    "wants-revocation" => {
+                        revoke_now(request.extensions().get().unwrap(), "alice");
+                    }
                     "wants-status" => {
                         *response.status_mut() = StatusCode::from_bytes(value.as_bytes()).unwrap();
                     }
@@ -380,6 +398,40 @@ async fn the_last_token_of_a_session_is_left_to_lapse() {
     let client = renewing.ask(&own("t1", now - 201, now + 99));
     renewing.order().await.successor(now - 1);
     assert!(client.told().await.1.is_some());
+}
+
+/// A revocation of the user, above every token of now.
+fn revoke_now(epochs: &Epochs, user: &str) {
+    let now = StoreTime::from_micros(NOW * 1_000_000);
+    epochs.raise(&Scope::user(user).unwrap(), CutOff::at(now, Demand::Login));
+}
+
+// ---- in buckets ----
+
+#[tokio::test]
+async fn a_token_in_doubt_that_the_store_finds_expired_is_renewed() {
+    let (mut renewing, mut asked) = Renewing::in_one_bucket();
+    revoke_now(&renewing.gate.epochs, "bob");
+    // By this machine it has a second left.
+    let client = renewing.ask(&own("t1", NOW - 304, NOW - 4));
+    let clock = Duration::from_secs(NOW + 1);
+    let answer = layer::Answer { cut_off: CutOff::NONE, clock, newest: StoreTime::MAX };
+    asked.recv().await.unwrap().answers(answer);
+    let token = own("t2", NOW + 1, NOW + 301);
+    let renewed = Renewed::new(token.clone(), Duration::from_secs(300));
+    renewing.order().await.answers(Ok(renewed));
+    assert_eq!(client.told().await, (200, Some(token)));
+}
+
+#[tokio::test]
+async fn a_successor_from_before_does_not_go_with_what_revokes_it_in_buckets_either() {
+    let (mut renewing, _asked) = Renewing::in_one_bucket();
+    let client = renewing.ask(&due());
+    renewing.order().await.successor(NOW);
+    assert!(client.told().await.1.is_some());
+    let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {}", due()));
+    let client = renewing.ask_with(request.header("wants-revocation", "1"));
+    assert_eq!(client.told().await, (200, None));
 }
 
 // ---- thresholds ----
