@@ -154,6 +154,11 @@ impl CutOff {
         }
     }
 
+    /// The same cut-off for both demands.
+    pub(crate) fn both(time: StoreTime) -> Self {
+        Self { reissue_before: time, login_before: time }
+    }
+
     /// The maximum of each part. Never the minimum: that un-revokes (CVE-2026-18218).
     #[must_use]
     pub fn join(self, other: Self) -> Self {

@@ -1,5 +1,5 @@
-//! A cut-off that is read without a lock: the floor under all stamps, for one, which is what purged
-//! cut-offs leave behind.
+//! A cut-off that is read without a lock: everyone's, and the floor under all stamps, which is what
+//! purged cut-offs leave behind.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,12 +19,14 @@ impl AtomicCutOff {
         self.login_before.fetch_max(cut_off.login_before.as_micros(), Ordering::Release);
     }
 
-    /// Drops each part up to `cleared_at`.
-    pub(super) fn clear(&self, cleared_at: StoreTime) {
-        for part in [&self.reissue_before, &self.login_before] {
-            let clear = |time: u64| (time <= cleared_at.as_micros()).then_some(0);
+    /// Drops each part up to that of `gone`.
+    pub(super) fn lower(&self, gone: CutOff) {
+        for (part, gone) in
+            [(&self.reissue_before, gone.reissue_before), (&self.login_before, gone.login_before)]
+        {
+            let lower = |time: u64| (time <= gone.as_micros()).then_some(0);
             // An error: it is above. Release; whoever sees it dropped sees what was done before.
-            let _ = part.fetch_update(Ordering::Release, Ordering::Relaxed, clear);
+            let _ = part.fetch_update(Ordering::Release, Ordering::Relaxed, lower);
         }
     }
 

@@ -2,14 +2,11 @@
 //!
 //! A token above the cut-offs of its buckets was revoked by nobody. One at or below is *in doubt*:
 //! somebody in the bucket was revoked after it was issued, and the store knows whether that was its
-//! user. `Everyone` is kept exactly, or revoking it would send everyone to the store.
+//! user. `Everyone` has no bucket: revoking it would send everyone to the store.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::{Verdict, atomic::AtomicCutOff, confirmed::Confirmed};
+use super::{Fingerprint, Verdict, confirmed::Confirmed};
 use crate::{
     cutoff::{CutOff, Demand, Revoked, Stamp, StoreTime, revoked},
     scope::{ScopeKind, ScopeRef},
@@ -19,13 +16,10 @@ use crate::{
 pub(super) const MOST_BUCKETS: u32 = 1 << 16;
 
 pub(super) struct Buckets {
-    /// Random per process, so that nobody can choose subjects that share a bucket with others.
-    key: RandomState,
     /// The higher part of the cut-offs of all scopes in it, in microseconds.
     cut_offs: Box<[AtomicU64]>,
     /// How many are not zero.
     raised: AtomicUsize,
-    everyone: AtomicCutOff,
     /// Every token at or below it is in doubt: what the store has not told lies below.
     untold: AtomicU64,
     forgotten: Forgotten,
@@ -43,10 +37,8 @@ impl Buckets {
     pub(super) fn new(count: u32) -> Self {
         let count = count as usize;
         Self {
-            key: RandomState::new(),
             cut_offs: (0..count).map(|_| AtomicU64::new(0)).collect(),
             raised: AtomicUsize::new(0),
-            everyone: AtomicCutOff::default(),
             untold: AtomicU64::new(0),
             forgotten: Forgotten { kept: AtomicU64::new(u64::MAX), known: AtomicU64::new(0) },
             confirmed: Confirmed::new(count),
@@ -61,19 +53,20 @@ impl Buckets {
 
     // ---- what requests read ----
 
-    /// What can be said about a token in `scopes`. `floor` is read last.
+    /// What can be said about a token in `scopes`, which have these fingerprints. `everyone` was
+    /// read before: what goes from it to what is untold is there by then. `floor` is read last.
     pub(super) fn judge<'a>(
         &self,
+        everyone: CutOff,
+        fingerprints: &[Fingerprint],
         scopes: impl Iterator<Item = ScopeRef<'a>> + Clone,
         stamp: Stamp,
         floor: impl FnOnce() -> CutOff,
     ) -> Verdict {
-        // First: what goes from it to what is untold is there before.
-        let everyone = self.everyone.get();
         let untold = self.untold.load(Ordering::Acquire);
-        let highest = scopes
-            .clone()
-            .map(|scope| self.bucket(scope).load(Ordering::Acquire))
+        let highest = fingerprints
+            .iter()
+            .map(|&scope| self.bucket(scope).load(Ordering::Acquire))
             .fold(untold, u64::max);
         let highest = StoreTime::from_micros(highest);
         let certain = everyone.join(floor());
@@ -96,10 +89,7 @@ impl Buckets {
     }
 
     /// What covers `scope`, and others.
-    pub(super) fn cut_off(&self, scope: ScopeRef<'_>) -> CutOff {
-        if scope == ScopeRef::EVERYONE {
-            return self.everyone.get();
-        }
+    pub(super) fn cut_off(&self, scope: Fingerprint) -> CutOff {
         let bucket = self.bucket(scope).load(Ordering::Acquire);
         CutOff::at(StoreTime::from_micros(bucket), Demand::Refresh)
     }
@@ -116,29 +106,16 @@ impl Buckets {
 
     // ---- what the sync writes ----
 
-    pub(super) fn raise(&self, scope: ScopeRef<'_>, cut_off: CutOff) {
-        if scope == ScopeRef::EVERYONE {
-            self.everyone.raise(cut_off);
-            return;
-        }
+    pub(super) fn raise(&self, scope: Fingerprint, cut_off: CutOff) {
         let revoked_before = cut_off.revoked_before().as_micros();
         // Release; pairs with the Acquire in `judge`.
         let before = self.bucket(scope).fetch_max(revoked_before, Ordering::Release);
         self.raised.fetch_add(usize::from(before == 0 && revoked_before > 0), Ordering::Relaxed);
     }
 
-    /// Of other scopes there is nothing to clear: the store is asked, and knows.
-    pub(super) fn clear(&self, scope: ScopeRef<'_>, cleared_at: StoreTime) {
-        if scope == ScopeRef::EVERYONE {
-            self.everyone.clear(cleared_at);
-        }
-    }
-
     /// Puts all tokens up to `untold` in doubt.
     pub(super) fn doubt(&self, untold: StoreTime) {
         self.untold.fetch_max(untold.as_micros(), Ordering::Release);
-        // Whether it was cleared may be among what is not told.
-        self.everyone.clear(untold);
     }
 
     pub(super) fn forgets(&self, kept: StoreTime, known: StoreTime) {
@@ -157,9 +134,8 @@ impl Buckets {
         self.confirmed.remember(self.confirmed.fingerprint(scopes, stamp), newest);
     }
 
-    fn bucket(&self, scope: ScopeRef<'_>) -> &AtomicU64 {
-        let hash = self.key.hash_one((scope.kind, scope.subject));
-        &self.cut_offs[spread(hash, self.cut_offs.len())]
+    fn bucket(&self, scope: Fingerprint) -> &AtomicU64 {
+        &self.cut_offs[scope.place(self.cut_offs.len())]
     }
 }
 
@@ -171,10 +147,4 @@ impl Forgotten {
         let known = StoreTime::from_micros(self.known.load(Ordering::Acquire)).min(highest);
         (highest.as_micros() > kept && revoked(stamp, known)).then_some(known)
     }
-}
-
-/// Which of `count` places a hash falls on.
-pub(super) fn spread(hash: u64, count: usize) -> usize {
-    // Below `count`, as `hash` is below 2^64.
-    ((u128::from(hash) * count as u128) >> 64) as usize
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use super::fingerprint::spread;
 use crate::{
     cutoff::{Stamp, StoreTime},
     scope::ScopeRef,
@@ -26,12 +27,12 @@ pub(super) struct Confirmed {
 
 #[derive(Clone, Copy, Default)]
 struct Slot {
-    token: Fingerprint,
+    token: TokenFingerprint,
     up_to: StoreTime,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fingerprint([u64; 2]);
+pub(super) struct TokenFingerprint([u64; 2]);
 
 impl Confirmed {
     pub(super) fn new(sets: usize) -> Self {
@@ -48,8 +49,8 @@ impl Confirmed {
         &self,
         scopes: impl Iterator<Item = ScopeRef<'a>> + Clone,
         stamp: Stamp,
-    ) -> Fingerprint {
-        Fingerprint(self.keys.each_ref().map(|key| {
+    ) -> TokenFingerprint {
+        TokenFingerprint(self.keys.each_ref().map(|key| {
             let mut hasher = key.build_hasher();
             stamp.hash(&mut hasher);
             for scope in scopes.clone() {
@@ -60,14 +61,14 @@ impl Confirmed {
     }
 
     /// Up to where nothing covers `token`, as far as the store was asked.
-    pub(super) fn up_to(&self, token: Fingerprint) -> StoreTime {
+    pub(super) fn up_to(&self, token: TokenFingerprint) -> StoreTime {
         self.with_set(token, |set| {
             set.iter().find(|slot| slot.token == token).map_or(StoreTime::ZERO, |slot| slot.up_to)
         })
     }
 
     /// Nothing covers `token` up to the store's `newest`.
-    pub(super) fn remember(&self, token: Fingerprint, newest: StoreTime) {
+    pub(super) fn remember(&self, token: TokenFingerprint, newest: StoreTime) {
         self.with_set(token, |set| {
             let known = set.iter().position(|slot| slot.token == token);
             // The one that was confirmed longest ago is asked about next in any case.
@@ -79,8 +80,8 @@ impl Confirmed {
     }
 
     /// Held for a look at one set, by nobody who panics.
-    fn with_set<R>(&self, token: Fingerprint, look: impl FnOnce(&mut [Slot; WAYS]) -> R) -> R {
-        let index = super::buckets::spread(token.0[0], self.sets.len());
+    fn with_set<R>(&self, token: TokenFingerprint, look: impl FnOnce(&mut [Slot; WAYS]) -> R) -> R {
+        let index = spread(token.0[0], self.sets.len());
         look(&mut self.sets[index].lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

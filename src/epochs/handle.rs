@@ -10,12 +10,14 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use super::{
-    EpochsBuilder, Freshness, Verdict,
+    EpochsBuilder, Fingerprint, Freshness, Verdict,
     atomic::AtomicCutOff,
     buckets::Buckets,
+    fingerprint::FingerprintKey,
     table::{Horizons, Table},
 };
 use crate::{
@@ -37,6 +39,9 @@ struct Shared {
     lifetimes: Lifetimes,
     max_staleness: Duration,
     clock: Clock,
+    key: FingerprintKey,
+    everyone: AtomicCutOff,
+    /// Of the other scopes.
     cut_offs: CutOffs,
     floor: AtomicCutOff,
     /// The highest cut-off this copy knows, in microseconds.
@@ -46,6 +51,9 @@ struct Shared {
     /// The head up to which every cut-off is applied.
     applied: watch::Sender<Option<StoreTime>>,
 }
+
+/// Of the scopes of one token: nearly all have that many at most.
+pub(crate) type Fingerprints = SmallVec<[Fingerprint; 4]>;
 
 /// One for each scope, or one for each bucket.
 enum CutOffs {
@@ -110,13 +118,15 @@ impl Epochs {
         let EpochsBuilder { lifetimes, max_staleness, clock, buckets } = settings;
         let cut_offs = match buckets {
             Some(count) => CutOffs::Buckets(Buckets::new(count)),
-            None => CutOffs::Exact(Table::new()),
+            None => CutOffs::Exact(Table::default()),
         };
         Self {
             shared: Arc::new(Shared {
                 lifetimes,
                 max_staleness,
                 clock,
+                key: FingerprintKey::random(),
+                everyone: AtomicCutOff::default(),
                 cut_offs,
                 floor: AtomicCutOff::default(),
                 newest: AtomicU64::new(0),
@@ -167,26 +177,21 @@ impl Epochs {
         scopes: impl IntoIterator<Item = &'a Scope>,
         stamp: Stamp,
     ) -> Option<Revoked> {
-        let scopes = scopes.into_iter().map(Scope::as_ref);
         if stamp.has_seen(self.newest()) {
             return None;
         }
-        match &self.shared.cut_offs {
-            CutOffs::Exact(table) => self.revoked_by(table, scopes, stamp),
-            CutOffs::Buckets(_) => {
-                let scopes: Vec<ScopeRef<'_>> = scopes.collect();
-                match self.verdict_in(scopes.into_iter(), stamp) {
-                    Verdict::Good => None,
-                    Verdict::Revoked(revoked) => Some(revoked),
-                    Verdict::Doubtful => {
-                        let (demand, revoked_before) = (Demand::Refresh, self.newest());
-                        Some(Revoked { demand, scope: None, revoked_before })
-                    }
-                }
+        let scopes: SmallVec<[ScopeRef<'_>; 4]> = scopes.into_iter().map(Scope::as_ref).collect();
+        match self.verdict_in(scopes.iter().copied(), stamp) {
+            Verdict::Good => None,
+            Verdict::Revoked(revoked) => Some(revoked),
+            Verdict::Doubtful => {
+                let (demand, revoked_before) = (Demand::Refresh, self.newest());
+                Some(Revoked { demand, scope: None, revoked_before })
             }
         }
     }
 
+    /// The same for scopes whose fingerprints are not at hand.
     pub(crate) fn verdict_in<'a>(
         &self,
         scopes: impl Iterator<Item = ScopeRef<'a>> + Clone,
@@ -195,45 +200,64 @@ impl Epochs {
         if stamp.has_seen(self.newest()) {
             return Verdict::Good;
         }
-        match &self.shared.cut_offs {
-            CutOffs::Exact(table) => match self.revoked_by(table, scopes, stamp) {
-                None => Verdict::Good,
-                Some(revoked) => Verdict::Revoked(revoked),
-            },
-            CutOffs::Buckets(buckets) => buckets.judge(scopes, stamp, || self.shared.floor.get()),
-        }
+        self.verdict_at(&self.fingerprints(scopes.clone()), scopes, stamp)
     }
 
-    fn revoked_by<'a>(
+    /// The same for `scopes` that have these fingerprints, in their order.
+    pub(crate) fn verdict_at<'a>(
         &self,
-        table: &Table,
-        scopes: impl Iterator<Item = ScopeRef<'a>>,
+        fingerprints: &[Fingerprint],
+        mut scopes: impl Iterator<Item = ScopeRef<'a>> + Clone,
         stamp: Stamp,
-    ) -> Option<Revoked> {
-        let (mut highest, mut scope) = (CutOff::NONE, ScopeKind::Everyone);
-        for asked in scopes.chain(std::iter::once(ScopeRef::EVERYONE)) {
-            let cut_off = table.cut_off(asked);
+    ) -> Verdict {
+        if stamp.has_seen(self.newest()) {
+            return Verdict::Good;
+        }
+        let everyone = self.shared.everyone.get();
+        let floor = || self.shared.floor.get();
+        let table = match &self.shared.cut_offs {
+            CutOffs::Exact(table) => table,
+            CutOffs::Buckets(buckets) => {
+                return buckets.judge(everyone, fingerprints, scopes, stamp, floor);
+            }
+        };
+        let (mut highest, mut whose) = (everyone, None);
+        for (at, &fingerprint) in fingerprints.iter().enumerate() {
+            let cut_off = table.cut_off(fingerprint);
             if cut_off.revoked_before() > highest.revoked_before() {
-                scope = asked.kind;
+                whose = Some(at);
             }
             highest = highest.join(cut_off);
         }
         // Last: a purge raises it before it drops what it stands for.
-        let floor = self.shared.floor.get();
+        let floor = floor();
         if floor.revoked_before() > highest.revoked_before() {
-            scope = ScopeKind::Everyone;
+            whose = None;
         }
         highest = highest.join(floor);
-        let demand = highest.demand(stamp)?;
-        Some(Revoked { demand, scope: Some(scope), revoked_before: highest.revoked_before() })
+        let Some(demand) = highest.demand(stamp) else { return Verdict::Good };
+        let scope = match whose {
+            Some(at) => scopes.nth(at).map(|scope| scope.kind),
+            None => Some(ScopeKind::Everyone),
+        };
+        Verdict::Revoked(Revoked { demand, scope, revoked_before: highest.revoked_before() })
+    }
+
+    /// By what this copy knows `scopes`. No other copy knows them by that.
+    pub(crate) fn fingerprints<'a>(
+        &self,
+        scopes: impl Iterator<Item = ScopeRef<'a>>,
+    ) -> Fingerprints {
+        scopes.map(|scope| self.shared.key.fingerprint(scope)).collect()
     }
 
     /// The cut-off this copy holds for `scope` alone; [`CutOff::NONE`] if there is none. In buckets,
     /// it holds that of the bucket, which is no lower, and not what it demands.
     pub fn cut_off(&self, scope: &Scope) -> CutOff {
+        let Some(scope) = self.fingerprint(scope) else { return self.shared.everyone.get() };
         match &self.shared.cut_offs {
-            CutOffs::Exact(table) => table.cut_off(scope.as_ref()),
-            CutOffs::Buckets(buckets) => buckets.cut_off(scope.as_ref()),
+            CutOffs::Exact(table) => table.cut_off(scope),
+            CutOffs::Buckets(buckets) => buckets.cut_off(scope),
         }
     }
 
@@ -247,9 +271,10 @@ impl Epochs {
 
     /// Joins `cut_off` to what `scope` has. Never lowers one.
     pub fn raise(&self, scope: &Scope, cut_off: CutOff) {
-        match &self.shared.cut_offs {
-            CutOffs::Exact(table) => table.raise(scope.as_ref(), cut_off),
-            CutOffs::Buckets(buckets) => buckets.raise(scope.as_ref(), cut_off),
+        match (self.fingerprint(scope), &self.shared.cut_offs) {
+            (None, _) => self.shared.everyone.raise(cut_off),
+            (Some(scope), CutOffs::Exact(table)) => table.raise(scope, cut_off),
+            (Some(scope), CutOffs::Buckets(buckets)) => buckets.raise(scope, cut_off),
         }
         // After the row, so that nobody takes the shortcut past a row that is not there yet.
         self.shared.newest.fetch_max(cut_off.revoked_before().as_micros(), Ordering::Release);
@@ -258,10 +283,18 @@ impl Epochs {
     /// Drops the cut-offs of `scope` up to `cleared_at`: the one call that lets revoked tokens
     /// live again. (In buckets, those of `Everyone` alone: about others the store is asked.)
     pub fn clear(&self, scope: &Scope, cleared_at: StoreTime) {
-        match &self.shared.cut_offs {
-            CutOffs::Exact(table) => table.clear(scope.as_ref(), cleared_at),
-            CutOffs::Buckets(buckets) => buckets.clear(scope.as_ref(), cleared_at),
+        match (self.fingerprint(scope), &self.shared.cut_offs) {
+            (None, _) => self.shared.everyone.lower(CutOff::both(cleared_at)),
+            (Some(scope), CutOffs::Exact(table)) => table.clear(scope, cleared_at),
+            // Of others than everyone there is nothing to clear: the store is asked, and knows.
+            (Some(_), CutOffs::Buckets(_)) => {}
         }
+    }
+
+    /// `None` for `Everyone`, which is kept apart.
+    fn fingerprint(&self, scope: &Scope) -> Option<Fingerprint> {
+        let scope = scope.as_ref();
+        (scope != ScopeRef::EVERYONE).then(|| self.shared.key.fingerprint(scope))
     }
 
     /// Puts every token up to `untold` in doubt: the store has cut-offs there that it has not told.
@@ -270,6 +303,8 @@ impl Epochs {
         if let CutOffs::Buckets(buckets) = &self.shared.cut_offs {
             // Before `newest`, so that nobody takes the shortcut past it.
             buckets.doubt(untold);
+            // Whether it was cleared may be among what is not told.
+            self.shared.everyone.lower(CutOff::both(untold));
             self.shared.newest.fetch_max(untold.as_micros(), Ordering::Release);
         }
     }
@@ -332,10 +367,14 @@ impl Epochs {
         let CutOffs::Exact(table) = &self.shared.cut_offs else { return 0 };
         let Some(clock) = self.store_clock(now) else { return 0 };
         let (reissue, login) = self.shared.lifetimes.horizons(clock.earliest);
-        let outlived = table.outlived(Horizons { reissue, login });
-        // Before the drop; a check reads the floor after the table for the same reason.
+        let everyone = self.shared.everyone.get();
+        let outlived =
+            table.outlived(Horizons { reissue, login }).join(everyone.before(reissue, login));
+        // Before the drop; a check reads the floor after the cut-offs for the same reason.
         self.raise_floor(outlived);
-        table.purge(outlived)
+        self.shared.everyone.lower(outlived);
+        let everyone_is_gone = everyone != CutOff::NONE && everyone.above(outlived) == CutOff::NONE;
+        table.purge(outlived) + usize::from(everyone_is_gone)
     }
 
     // ---- waiting and settings ----
@@ -367,10 +406,12 @@ impl Epochs {
 
     /// How many scopes, or buckets, have a cut-off in memory.
     pub fn len(&self) -> usize {
-        match &self.shared.cut_offs {
+        let everyone = self.shared.everyone.get() != CutOff::NONE;
+        let others = match &self.shared.cut_offs {
             CutOffs::Exact(table) => table.len(),
             CutOffs::Buckets(buckets) => buckets.raised(),
-        }
+        };
+        others + usize::from(everyone)
     }
 
     /// The number of buckets; `None` if the copy is exact.

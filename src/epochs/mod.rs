@@ -29,12 +29,14 @@ mod bars;
 mod buckets;
 mod builder;
 mod confirmed;
+mod fingerprint;
 mod freshness;
 mod handle;
 mod table;
 mod verdict;
 
 pub use builder::EpochsBuilder;
+pub(crate) use fingerprint::Fingerprint;
 pub use freshness::Freshness;
 pub use handle::{Epochs, StoreClock, Synced};
 pub use verdict::Verdict;

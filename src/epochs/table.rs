@@ -1,22 +1,14 @@
 //! The table of cut-offs. All that touches `dashmap` is in here.
 
-use std::hash::{BuildHasher, RandomState};
-
 use dashmap::DashMap;
 
-use crate::{
-    cutoff::{CutOff, StoreTime},
-    scope::ScopeRef,
-};
+use super::Fingerprint;
+use crate::cutoff::{CutOff, StoreTime};
 
-/// Cut-offs by a keyed 64-bit fingerprint of their scope; no strings are kept.
-///
-/// The key is random per process, so nobody can choose subjects that collide. A collision merges
-/// two scopes by max, so it refuses. (Only between a clear and the load that follows it could it
-/// accept: once in 2^64, for microseconds.)
+/// Cut-offs by the fingerprint of their scope; no names are kept. `Everyone` is not among them.
+#[derive(Default)]
 pub(super) struct Table {
-    key: RandomState,
-    cut_offs: DashMap<u64, CutOff, RandomState>,
+    cut_offs: DashMap<Fingerprint, CutOff>,
 }
 
 /// Cut-offs older than these have outlived all they cover.
@@ -27,30 +19,26 @@ pub(super) struct Horizons {
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
-        Self { key: RandomState::new(), cut_offs: DashMap::default() }
-    }
-
     /// The cut-off of `scope`; [`CutOff::NONE`] if it has none.
-    pub(super) fn cut_off(&self, scope: ScopeRef<'_>) -> CutOff {
-        self.cut_offs.get(&self.fingerprint(scope)).map_or(CutOff::NONE, |entry| *entry)
+    pub(super) fn cut_off(&self, scope: Fingerprint) -> CutOff {
+        self.cut_offs.get(&scope).map_or(CutOff::NONE, |entry| *entry)
     }
 
     /// Joins `cut_off` to what `scope` has.
-    pub(super) fn raise(&self, scope: ScopeRef<'_>, cut_off: CutOff) {
+    pub(super) fn raise(&self, scope: Fingerprint, cut_off: CutOff) {
         if cut_off == CutOff::NONE {
             return;
         }
         self.cut_offs
-            .entry(self.fingerprint(scope))
+            .entry(scope)
             .and_modify(|entry| *entry = entry.join(cut_off))
             .or_insert(cut_off);
     }
 
     /// Drops the cut-offs of `scope` up to `cleared_at`: the one way down.
-    pub(super) fn clear(&self, scope: ScopeRef<'_>, cleared_at: StoreTime) {
-        self.cut_offs.remove_if_mut(&self.fingerprint(scope), |_, entry| {
-            *entry = entry.above(CutOff { reissue_before: cleared_at, login_before: cleared_at });
+    pub(super) fn clear(&self, scope: Fingerprint, cleared_at: StoreTime) {
+        self.cut_offs.remove_if_mut(&scope, |_, entry| {
+            *entry = entry.above(CutOff::both(cleared_at));
             *entry == CutOff::NONE
         });
     }
@@ -77,9 +65,5 @@ impl Table {
 
     pub(super) fn len(&self) -> usize {
         self.cut_offs.len()
-    }
-
-    fn fingerprint(&self, scope: ScopeRef<'_>) -> u64 {
-        self.key.hash_one((scope.kind, scope.subject))
     }
 }
