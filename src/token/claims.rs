@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 use super::{
     ClaimProblem, IssuerRules, Malformed, Problem,
     json::{Object, Raw},
+    texts::{Entries, Part, Said, Texts},
 };
+use crate::scope::{ScopeKind, ScopeRef};
 
 /// The last second of the year 9999: later times do not fit the formats that people read.
 const MAX_TIME: u64 = 253_402_300_799;
@@ -51,27 +53,46 @@ impl<'a> Payload<'a> {
         self.read(name, Raw::string)
     }
 
-    /// The claims, with the groups that `rules` find.
+    /// The claims, with the groups that `rules` find, and with the prefix that they give to
+    /// identifiers.
     pub(crate) fn claims(&self, rules: &IssuerRules) -> Result<Claims, Problem> {
+        let subject = required("sub", self.string("sub"))?;
+        let audience = self.audience()?;
+        let expires_at = required("exp", self.time("exp"))?;
+        let not_before = self.time("nbf")?;
+        let issued_at = required("iat", self.time("iat"))?;
+        let token_id = self.string("jti")?;
+        let session = self.string("sid")?;
+        let stamp =
+            self.read("rvs", |value| value.whole_number().filter(|&stamp| stamp <= MAX_STAMP))?;
+        let auth_time = self.time("auth_time")?;
+        let acr = self.string("acr")?;
+        let logged_in_at = self.time("oat")?;
+        let client_id = self.string("client_id")?;
+        let scope = self.string("scope")?;
+        let groups = self.groups(&rules.groups_claim)?;
+        let said = Said {
+            subject: &subject,
+            session: session.as_deref(),
+            token_id: token_id.as_deref(),
+            acr: acr.as_deref(),
+            client_id: client_id.as_deref(),
+            scope: scope.as_deref(),
+            groups: &groups,
+            audience: &audience,
+        };
         let mut claims = Claims {
-            subject: required("sub", self.string("sub"))?.into_owned(),
-            audience: self.audience()?,
-            expires_at: required("exp", self.time("exp"))?,
-            not_before: self.time("nbf")?,
-            issued_at: required("iat", self.time("iat"))?,
-            token_id: self.owned("jti")?,
-            session: self.owned("sid")?,
-            stamp: self
-                .read("rvs", |value| value.whole_number().filter(|&stamp| stamp <= MAX_STAMP))?,
-            auth_time: self.time("auth_time")?,
-            acr: self.owned("acr")?,
-            logged_in_at: self.time("oat")?,
-            client_id: self.owned("client_id")?,
-            scope: self.owned("scope")?,
-            groups: self.groups(&rules.groups_claim)?,
+            texts: Texts::new(&rules.subject_prefix, &said)?,
+            expires_at,
+            issued_at,
+            not_before: not_before.into(),
+            stamp: stamp.into(),
+            auth_time: auth_time.into(),
+            logged_in_at: logged_in_at.into(),
         };
         if let Some(function) = &rules.groups_from {
-            claims.groups = function.tell(self, &claims)?;
+            let groups = &function.tell(self, &claims)?;
+            claims.texts = Texts::new(&rules.subject_prefix, &Said { groups, ..said })?;
         }
         Ok(claims)
     }
@@ -81,15 +102,15 @@ impl<'a> Payload<'a> {
         serde_json::from_str(self.object.get(name)?.text()).ok()
     }
 
-    fn audience(&self) -> Result<Vec<String>, Problem> {
+    fn audience(&self) -> Result<Vec<Cow<'a, str>>, Problem> {
         let audience = self.read("aud", |value| match value.string() {
-            Some(one) => Some(vec![one.into_owned()]),
+            Some(one) => Some(vec![one]),
             None => strings(&value.array()?).filter(|several| !several.is_empty()),
         })?;
         Ok(audience.unwrap_or_default())
     }
 
-    fn groups(&self, claim: &str) -> Result<Vec<String>, Problem> {
+    fn groups(&self, claim: &str) -> Result<Vec<Cow<'a, str>>, Problem> {
         let problem = |problem| Problem::Claim { name: "groups", problem };
         let Some(value) = self.object.get(claim) else { return Ok(Vec::new()) };
         let entries = value.array().ok_or(problem(ClaimProblem::WrongType))?;
@@ -98,14 +119,10 @@ impl<'a> Payload<'a> {
         }
         let groups = strings(&entries).ok_or(problem(ClaimProblem::WrongType))?;
         let mut seen = HashSet::with_capacity(groups.len());
-        if !groups.iter().all(|group| seen.insert(group.as_str())) {
+        if !groups.iter().all(|group| seen.insert(&**group)) {
             return Err(problem(ClaimProblem::Duplicate));
         }
         Ok(groups)
-    }
-
-    fn owned(&self, name: &'static str) -> Result<Option<String>, Problem> {
-        Ok(self.string(name)?.map(Cow::into_owned))
     }
 
     fn time(&self, name: &'static str) -> Result<Option<u64>, Problem> {
@@ -123,32 +140,126 @@ impl<'a> Payload<'a> {
 }
 
 /// The claims, each of the right type.
+///
+/// Small, and one allocation, since many of them are kept.
 #[derive(Debug)]
 pub(crate) struct Claims {
-    pub(crate) subject: String,
-    pub(crate) audience: Vec<String>,
-    /// Times are whole seconds since 1970.
-    pub(crate) expires_at: u64,
-    pub(crate) not_before: Option<u64>,
-    pub(crate) issued_at: u64,
-    pub(crate) token_id: Option<String>,
-    pub(crate) session: Option<String>,
-    /// `rvs`: the issue stamp, in whole microseconds of store time.
-    pub(crate) stamp: Option<u64>,
-    pub(crate) auth_time: Option<u64>,
-    pub(crate) acr: Option<String>,
-    /// `oat`: when the session was logged in, kept over renewals.
-    pub(crate) logged_in_at: Option<u64>,
-    pub(crate) client_id: Option<String>,
+    texts: Texts,
+    expires_at: u64,
+    issued_at: u64,
+    not_before: Optional,
+    stamp: Optional,
+    auth_time: Optional,
+    logged_in_at: Optional,
+}
+
+/// Identifiers come with the issuer's prefix, as they name scopes. Times are whole seconds since
+/// 1970.
+impl Claims {
+    pub(crate) fn subject(&self) -> &str {
+        self.texts.text(Part::Subject).unwrap_or_default()
+    }
+
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.texts.text(Part::Session)
+    }
+
+    pub(crate) fn token_id(&self) -> Option<&str> {
+        self.texts.text(Part::TokenId)
+    }
+
+    pub(crate) fn groups(&self) -> Entries<'_> {
+        self.texts.list(Part::Groups)
+    }
+
+    /// An identifier without the prefix, as the issuer wrote it.
+    pub(crate) fn bare<'a>(&self, id: &'a str) -> &'a str {
+        self.texts.bare(id)
+    }
+
+    /// The scopes that the token is in, without `Everyone`.
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = ScopeRef<'_>> + Clone {
+        std::iter::once((ScopeKind::User, self.subject()))
+            .chain(self.session().map(|id| (ScopeKind::Session, id)))
+            .chain(self.token_id().map(|id| (ScopeKind::Token, id)))
+            .chain(self.groups().map(|id| (ScopeKind::Group, id)))
+            .map(|(kind, subject)| ScopeRef { kind, subject })
+    }
+
+    pub(crate) fn audience(&self) -> Entries<'_> {
+        self.texts.list(Part::Audience)
+    }
+
+    pub(crate) fn acr(&self) -> Option<&str> {
+        self.texts.text(Part::Acr)
+    }
+
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.texts.text(Part::ClientId)
+    }
+
     /// The permissions, separated by spaces.
-    pub(crate) scope: Option<String>,
-    pub(crate) groups: Vec<String>,
+    pub(crate) fn scope(&self) -> Option<&str> {
+        self.texts.text(Part::Scope)
+    }
+
+    pub(crate) fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+
+    pub(crate) fn issued_at(&self) -> u64 {
+        self.issued_at
+    }
+
+    pub(crate) fn not_before(&self) -> Option<u64> {
+        self.not_before.get()
+    }
+
+    /// `rvs`: the issue stamp, in whole microseconds of store time.
+    pub(crate) fn stamp(&self) -> Option<u64> {
+        self.stamp.get()
+    }
+
+    pub(crate) fn auth_time(&self) -> Option<u64> {
+        self.auth_time.get()
+    }
+
+    /// `oat`: when the session was logged in, kept over renewals.
+    pub(crate) fn logged_in_at(&self) -> Option<u64> {
+        self.logged_in_at.get()
+    }
+}
+
+/// A number that may be missing, in eight bytes: none of ours is as high as `u64::MAX`.
+#[derive(Clone, Copy, Debug)]
+struct Optional(u64);
+
+impl Optional {
+    fn get(self) -> Option<u64> {
+        (self.0 != u64::MAX).then_some(self.0)
+    }
+}
+
+impl From<Option<u64>> for Optional {
+    fn from(number: Option<u64>) -> Self {
+        Self(number.unwrap_or(u64::MAX))
+    }
 }
 
 fn required<T>(name: &'static str, value: Result<Option<T>, Problem>) -> Result<T, Problem> {
     value?.ok_or(Problem::Claim { name, problem: ClaimProblem::Missing })
 }
 
-fn strings(entries: &[Raw<'_>]) -> Option<Vec<String>> {
-    entries.iter().map(|entry| entry.string().map(Cow::into_owned)).collect()
+fn strings<'a>(entries: &[Raw<'a>]) -> Option<Vec<Cow<'a, str>>> {
+    entries.iter().map(|entry| entry.string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_small() {
+        assert_eq!(size_of::<Claims>(), 96);
+    }
 }

@@ -1,6 +1,6 @@
 //! Groups by a function of the service's own.
 
-use std::{collections::HashSet, fmt, num::NonZeroU32, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, fmt, num::NonZeroU32, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
@@ -26,22 +26,22 @@ pub(crate) struct GroupsFrom(Arc<Tell>);
 impl TokenClaims<'_> {
     /// `sub`, without the issuer's prefix.
     pub fn subject(&self) -> &str {
-        &self.claims.subject
+        self.claims.bare(self.claims.subject())
     }
 
     /// `sid`.
     pub fn session(&self) -> Option<&str> {
-        self.claims.session.as_deref()
+        self.claims.session().map(|id| self.claims.bare(id))
     }
 
     /// `client_id`.
     pub fn client_id(&self) -> Option<&str> {
-        self.claims.client_id.as_deref()
+        self.claims.client_id()
     }
 
     /// The groups that the [claim](super::IssuerRules::groups_claim) holds.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.claims.groups.iter().map(String::as_str)
+        self.claims.groups().map(|id| self.claims.bare(id))
     }
 
     /// Any claim, of any depth; `None` if it is missing or of another type.
@@ -54,7 +54,7 @@ impl TokenClaims<'_> {
     ///
     /// It is no secret, and no defence: whoever chooses their own name chooses the place.
     pub fn bucket(&self, buckets: NonZeroU32) -> u32 {
-        let hash = self.claims.subject.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        let hash = self.subject().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
         (hash % u64::from(buckets.get())) as u32
@@ -73,7 +73,7 @@ impl GroupsFrom {
         &self,
         payload: &Payload<'_>,
         claims: &Claims,
-    ) -> Result<Vec<String>, Problem> {
+    ) -> Result<Vec<Cow<'static, str>>, Problem> {
         let problem = |problem| Problem::Claim { name: "groups", problem };
         let told = (self.0)(&TokenClaims { payload, claims });
         let groups = told.ok_or(problem(ClaimProblem::NoGroups))?;
@@ -82,7 +82,7 @@ impl GroupsFrom {
         }
         let mut seen = HashSet::with_capacity(groups.len());
         let groups = groups.iter().filter(|group| seen.insert(group.as_str()));
-        Ok(groups.map(|group| group.as_str().to_owned()).collect())
+        Ok(groups.map(|group| group.as_str().to_owned().into()).collect())
     }
 }
 

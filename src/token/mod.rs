@@ -33,6 +33,7 @@ mod key_set;
 mod problem;
 mod rules;
 mod signing;
+mod texts;
 
 pub use algorithm::Algorithm;
 pub use backend::CryptoBackend;

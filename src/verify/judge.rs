@@ -53,10 +53,11 @@ fn audience(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
     if rules.any_audience {
         return Ok(());
     }
-    if claims.audience.is_empty() {
+    let mut audience = claims.audience();
+    if audience.clone().next().is_none() {
         return refuse("aud", ClaimProblem::Missing);
     }
-    if claims.audience.iter().any(|audience| rules.audiences.contains(audience)) {
+    if audience.any(|audience| rules.audiences.iter().any(|ours| ours == audience)) {
         return Ok(());
     }
     Err(Rejection::Audience)
@@ -66,17 +67,15 @@ fn audience(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
 fn identifiers(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
     let rules = &issuer.rules;
     let check = |name, id: &str| {
-        Id::validate(id)
-            .and_then(|()| match rules.subject_prefix.as_str() {
-                "" => Ok(()),
-                prefix => Id::validate(&[prefix, id].concat()),
-            })
+        let bare = claims.bare(id);
+        Id::validate(bare)
+            .and_then(|()| if bare.len() == id.len() { Ok(()) } else { Id::validate(id) })
             .map_err(|problem| Rejection::Claim { name, problem: ClaimProblem::Id(problem) })
     };
-    check("sub", &claims.subject)?;
+    check("sub", claims.subject())?;
     for (name, id, required) in [
-        ("sid", &claims.session, rules.require_session || rules.store_time),
-        ("jti", &claims.token_id, rules.store_time),
+        ("sid", claims.session(), rules.require_session || rules.store_time),
+        ("jti", claims.token_id(), rules.store_time),
     ] {
         match id {
             Some(id) => check(name, id)?,
@@ -84,25 +83,25 @@ fn identifiers(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
             None => {}
         }
     }
-    claims.groups.iter().try_for_each(|group| check("groups", group))
+    claims.groups().try_for_each(|group| check("groups", group))
 }
 
 fn stamp(issuer: &Issuer, claims: &Claims) -> Result<Stamp, Rejection> {
     let rules = &issuer.rules;
-    match (rules.store_time, claims.stamp) {
+    match (rules.store_time, claims.stamp()) {
         (true, Some(stamp)) => Ok(Stamp::from_micros(stamp)),
         (true, None) => refuse("rvs", ClaimProblem::Missing),
         // Whoever writes it does not know our store time, and would be above every revocation.
         (false, Some(_)) => refuse("rvs", ClaimProblem::Contradiction),
         (false, None) => {
-            let issued_at = claims.issued_at.saturating_mul(1_000_000);
+            let issued_at = claims.issued_at().saturating_mul(1_000_000);
             Ok(Stamp::from_micros(issued_at.saturating_sub(as_micros(rules.issue_skew))))
         }
     }
 }
 
 fn lifetime(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
-    let Some(lifetime) = claims.expires_at.checked_sub(claims.issued_at) else {
+    let Some(lifetime) = claims.expires_at().checked_sub(claims.issued_at()) else {
         return refuse("iat", ClaimProblem::Contradiction);
     };
     if Duration::from_secs(lifetime) > issuer.max_lifetime {
@@ -119,10 +118,10 @@ pub(super) fn times(claims: &Claims, clock: StoreClock, leeway: Duration) -> Res
     // Saturating throughout, although a year of four digits cannot overflow: the bound stands in
     // another file.
     let latest = clock.latest.saturating_add(leeway);
-    if claims.not_before.is_some_and(|time| Duration::from_secs(time) > latest) {
+    if claims.not_before().is_some_and(|time| Duration::from_secs(time) > latest) {
         return Err(Rejection::NotYetValid);
     }
-    if Duration::from_secs(claims.issued_at) > latest {
+    if Duration::from_secs(claims.issued_at()) > latest {
         return Err(Rejection::IssuedInFuture);
     }
     Ok(())
@@ -130,7 +129,7 @@ pub(super) fn times(claims: &Claims, clock: StoreClock, leeway: Duration) -> Res
 
 /// Whether `exp` has passed, and the leeway with it.
 pub(super) fn is_expired(claims: &Claims, clock: StoreClock, leeway: Duration) -> bool {
-    clock.earliest >= Duration::from_secs(claims.expires_at).saturating_add(leeway)
+    clock.earliest >= Duration::from_secs(claims.expires_at()).saturating_add(leeway)
 }
 
 /// A media type without `application/`, which may be left out

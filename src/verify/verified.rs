@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::{
     cutoff::{Stamp, StoreTime},
     epochs::Epochs,
-    scope::{Scope, ScopeKind, ScopeRef},
+    scope::{Scope, ScopeRef},
     token::Claims,
 };
 
@@ -25,8 +25,6 @@ struct Inner<C> {
     issuer: Arc<str>,
     /// With the issuer's prefix in front of every identifier that names a scope.
     registered: Claims,
-    /// The length of that prefix.
-    prefix: usize,
     stamp: Stamp,
     renewable: bool,
     claims: C,
@@ -36,31 +34,22 @@ impl<C> Verified<C> {
     /// For the verifier alone. The identifiers were checked with the prefix in front.
     pub(super) fn new(
         issuer: Arc<str>,
-        prefix: &str,
-        mut registered: Claims,
+        registered: Claims,
         stamp: Stamp,
         store_time: bool,
         claims: C,
     ) -> Self {
-        if !prefix.is_empty() {
-            let ids = std::iter::once(&mut registered.subject)
-                .chain(&mut registered.session)
-                .chain(&mut registered.token_id)
-                .chain(&mut registered.groups);
-            for id in ids {
-                id.insert_str(0, prefix);
-            }
-        }
-        let prefix = prefix.len();
+        let subject = registered.subject();
+        let prefixed = registered.bare(subject) != subject;
         // With a prefix its subject is not the one that its issuer knows, and without the time of a
         // login it belongs to no session.
-        let renewable = store_time && prefix == 0 && registered.logged_in_at.is_some();
-        Self { inner: Arc::new(Inner { issuer, registered, prefix, stamp, renewable, claims }) }
+        let renewable = store_time && !prefixed && registered.logged_in_at().is_some();
+        Self { inner: Arc::new(Inner { issuer, registered, stamp, renewable, claims }) }
     }
 
     /// Whom the token speaks for: `sub`, without the issuer's prefix.
     pub fn subject(&self) -> &str {
-        self.bare(&self.inner.registered.subject)
+        self.bare(self.inner.registered.subject())
     }
 
     /// Who issued it: `iss`.
@@ -70,35 +59,35 @@ impl<C> Verified<C> {
 
     /// The session it belongs to: `sid`.
     pub fn session(&self) -> Option<&str> {
-        self.inner.registered.session.as_deref().map(|id| self.bare(id))
+        self.inner.registered.session().map(|id| self.bare(id))
     }
 
     /// Its own id: `jti`.
     pub fn token_id(&self) -> Option<&str> {
-        self.inner.registered.token_id.as_deref().map(|id| self.bare(id))
+        self.inner.registered.token_id().map(|id| self.bare(id))
     }
 
     /// The client it was issued to: `client_id`.
     pub fn client_id(&self) -> Option<&str> {
-        self.inner.registered.client_id.as_deref()
+        self.inner.registered.client_id()
     }
 
     /// The groups: see [`IssuerRules::groups_claim`](super::IssuerRules::groups_claim) and
     /// [`groups_from`](super::IssuerRules::groups_from).
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.inner.registered.groups.iter().map(|id| self.bare(id))
+        self.inner.registered.groups().map(|id| self.bare(id))
     }
 
     /// The permissions: the words of the claim `scope`
     /// ([RFC 8693, section 4.2](https://www.rfc-editor.org/rfc/rfc8693#section-4.2)).
     pub fn permissions(&self) -> impl Iterator<Item = &str> {
-        let scope = self.inner.registered.scope.as_deref().unwrap_or_default();
+        let scope = self.inner.registered.scope().unwrap_or_default();
         scope.split(' ').filter(|permission| !permission.is_empty())
     }
 
     /// Whom it is for: `aud`, of which one entry at least is ours.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
-        self.inner.registered.audience.iter().map(String::as_str)
+        self.inner.registered.audience()
     }
 
     /// Which revocations it has seen.
@@ -108,28 +97,28 @@ impl<C> Verified<C> {
 
     /// When it was issued: `iat`, in whole seconds since 1970.
     pub fn issued_at(&self) -> u64 {
-        self.inner.registered.issued_at
+        self.inner.registered.issued_at()
     }
 
     /// When it expires: `exp`, in whole seconds since 1970.
     pub fn expires_at(&self) -> u64 {
-        self.inner.registered.expires_at
+        self.inner.registered.expires_at()
     }
 
     /// When the user proved who it is: `auth_time`, in whole seconds since 1970.
     pub fn auth_time(&self) -> Option<u64> {
-        self.inner.registered.auth_time
+        self.inner.registered.auth_time()
     }
 
     /// How the user proved who it is: `acr`, the authentication context class.
     pub fn acr(&self) -> Option<&str> {
-        self.inner.registered.acr.as_deref()
+        self.inner.registered.acr()
     }
 
     /// When the session was logged in: `oat`, in whole seconds since 1970. Tokens of this crate
     /// keep it over renewals.
     pub fn logged_in_at(&self) -> Option<u64> {
-        self.inner.registered.logged_in_at
+        self.inner.registered.logged_in_at()
     }
 
     /// The scopes whose cut-offs cover it, with the issuer's prefix, and without `Everyone`, which
@@ -145,12 +134,7 @@ impl<C> Verified<C> {
 
     /// The same without allocation.
     pub(crate) fn scope_refs(&self) -> impl Iterator<Item = ScopeRef<'_>> + Clone {
-        let Claims { subject, session, token_id, groups, .. } = &self.inner.registered;
-        std::iter::once((ScopeKind::User, subject))
-            .chain(session.iter().map(|id| (ScopeKind::Session, id)))
-            .chain(token_id.iter().map(|id| (ScopeKind::Token, id)))
-            .chain(groups.iter().map(|id| (ScopeKind::Group, id)))
-            .map(|(kind, subject)| ScopeRef { kind, subject })
+        self.inner.registered.scopes()
     }
 
     /// Whether an [`Issuer`](crate::Issuer) of this crate can mint the next one for its session.
@@ -174,7 +158,7 @@ impl<C> Verified<C> {
     }
 
     fn bare<'a>(&self, id: &'a str) -> &'a str {
-        &id[self.inner.prefix..]
+        self.inner.registered.bare(id)
     }
 }
 

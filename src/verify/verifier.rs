@@ -164,9 +164,8 @@ impl Verifier {
         let claims = payload.claims(&issuer.rules)?;
         let stamp = judge::claims(issuer, &claims)?;
         let own = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
-        let IssuerRules { subject_prefix, store_time, .. } = &issuer.rules;
-        let name = issuer.name.clone();
-        Ok(Authentic::new(Verified::new(name, subject_prefix, claims, stamp, *store_time, own)))
+        let (name, store_time) = (issuer.name.clone(), issuer.rules.store_time);
+        Ok(Authentic::new(Verified::new(name, claims, stamp, store_time, own)))
     }
 
     /// The epochs it judges by.
