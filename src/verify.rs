@@ -15,6 +15,9 @@
 //! 6. The times: whether it is valid now.
 //! 7. The cut-offs of all scopes the token is in, by the [one rule](crate::cutoff::revoked).
 //!
+//! Steps 2 to 4 are taken once for each token, as long as it is
+//! [remembered](VerifierBuilder::token_cache_bytes) and the keys stay; the others at every request.
+//!
 //! What comes out is a [`Verified`], which nobody else can make: whoever holds one need not check
 //! again.
 //!
@@ -25,7 +28,9 @@
 
 mod authentic;
 mod builder;
+mod issuer;
 mod judge;
+mod record;
 mod rejection;
 mod verified;
 mod verifier;

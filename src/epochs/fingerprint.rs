@@ -17,6 +17,10 @@ pub(crate) struct Fingerprint(u64);
 pub(super) struct FingerprintKey(RandomState);
 
 impl Fingerprint {
+    pub(crate) fn as_u64(self) -> u64 {
+        self.0
+    }
+
     /// Which of `count` places it falls on.
     pub(super) fn place(self, count: usize) -> usize {
         spread(self.0, count)

@@ -96,6 +96,13 @@ pub struct StoreClock {
     pub latest: Duration,
 }
 
+/// What the last successful poll says about a moment.
+pub(crate) struct LastSynced {
+    /// How long ago it was sent.
+    pub(crate) age: Duration,
+    pub(crate) clock: StoreClock,
+}
+
 impl StoreClock {
     /// What a clock says that was read just now.
     pub(crate) fn exactly(clock: Duration) -> Self {
@@ -143,9 +150,9 @@ impl Epochs {
     /// Read it *before* [`revoked`](Epochs::revoked): what was fresh then is at least as fresh as
     /// this says.
     pub fn freshness(&self, now: Reading) -> Freshness {
-        let synced = self.shared.synced.load();
-        let Some(basis) = synced.as_ref() else { return Freshness::NotLoaded };
-        let age = now.since(basis.asked_at);
+        let Some(LastSynced { age, .. }) = self.last_synced(now) else {
+            return Freshness::NotLoaded;
+        };
         if age <= self.shared.max_staleness {
             Freshness::Fresh { age }
         } else {
@@ -158,7 +165,15 @@ impl Epochs {
     /// It follows the store's clock both ways. Holding it up when that is set back would refuse
     /// new tokens as expired until the clock catches up. `None` before the first load.
     pub fn store_clock(&self, now: Reading) -> Option<StoreClock> {
-        self.shared.synced.load().as_ref().map(|basis| basis.store_clock(now))
+        self.last_synced(now).map(|synced| synced.clock)
+    }
+
+    /// Both, of one poll. `None` before the first load.
+    pub(crate) fn last_synced(&self, now: Reading) -> Option<LastSynced> {
+        self.shared.synced.load().as_ref().map(|basis| LastSynced {
+            age: now.since(basis.asked_at),
+            clock: basis.store_clock(now),
+        })
     }
 
     /// What the copy says about a token in `scopes` and in `Everyone`, with `stamp`.
@@ -200,16 +215,19 @@ impl Epochs {
         if stamp.has_seen(self.newest()) {
             return Verdict::Good;
         }
-        self.verdict_at(&self.fingerprints(scopes.clone()), scopes, stamp)
+        self.verdict_at(&self.fingerprints(scopes.clone()), || scopes.clone(), stamp)
     }
 
     /// The same for `scopes` that have these fingerprints, in their order.
-    pub(crate) fn verdict_at<'a>(
+    pub(crate) fn verdict_at<'a, S>(
         &self,
         fingerprints: &[Fingerprint],
-        mut scopes: impl Iterator<Item = ScopeRef<'a>> + Clone,
+        scopes: impl Fn() -> S,
         stamp: Stamp,
-    ) -> Verdict {
+    ) -> Verdict
+    where
+        S: Iterator<Item = ScopeRef<'a>> + Clone,
+    {
         if stamp.has_seen(self.newest()) {
             return Verdict::Good;
         }
@@ -218,7 +236,7 @@ impl Epochs {
         let table = match &self.shared.cut_offs {
             CutOffs::Exact(table) => table,
             CutOffs::Buckets(buckets) => {
-                return buckets.judge(everyone, fingerprints, scopes, stamp, floor);
+                return buckets.judge(everyone, fingerprints, scopes(), stamp, floor);
             }
         };
         let (mut highest, mut whose) = (everyone, None);
@@ -237,7 +255,7 @@ impl Epochs {
         highest = highest.join(floor);
         let Some(demand) = highest.demand(stamp) else { return Verdict::Good };
         let scope = match whose {
-            Some(at) => scopes.nth(at).map(|scope| scope.kind),
+            Some(at) => scopes().nth(at).map(|scope| scope.kind),
             None => Some(ScopeKind::Everyone),
         };
         Verdict::Revoked(Revoked { demand, scope, revoked_before: highest.revoked_before() })

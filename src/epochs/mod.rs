@@ -39,4 +39,5 @@ pub use builder::EpochsBuilder;
 pub(crate) use fingerprint::Fingerprint;
 pub use freshness::Freshness;
 pub use handle::{Epochs, StoreClock, Synced};
+pub(crate) use handle::{Fingerprints, LastSynced};
 pub use verdict::Verdict;

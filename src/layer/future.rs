@@ -87,7 +87,7 @@ enum Then {
     HandOut(Arc<Renewed>),
 }
 
-impl<C: DeserializeOwned> StoppedFor<C> {
+impl<C: DeserializeOwned + Send + Sync + 'static> StoppedFor<C> {
     pub(super) fn word((waiting, question): Asked<C>, successor: Option<Arc<Renewed>>) -> Self {
         Self::Word { waiting, question: Some(question), successor }
     }

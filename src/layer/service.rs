@@ -20,7 +20,6 @@ use super::{
     policy::Admitted,
     renewal::Renewable,
     ruling::{Ruling, ask_of_session, rule_in_doubt},
-    source::Found,
     successor::{After, Revival},
 };
 use crate::{
@@ -61,13 +60,13 @@ impl<S, C> RevocationService<S, C> {
 
     fn check<B>(&self, request: &Request<B>) -> Result<Entry<C>, Rejection>
     where
-        C: DeserializeOwned,
+        C: DeserializeOwned + Send + Sync + 'static,
     {
         let Settings { verifier, fresh_within, policy, sources, .. } = &*self.settings;
-        let Found { token, .. } = sources.find(request)?;
+        let found = sources.find(request)?;
         let epochs = verifier.epochs();
         let now = epochs.clock().now();
-        let checked = verifier.check(token, now, *fresh_within)?;
+        let checked = verifier.check(found.token, || found.form(), now, *fresh_within)?;
         let renewable = |token: &_| self.settings.revivable(token, request, now);
         let ruling = self.settings.rule(checked, now, renewable)?;
         Ok(match ruling {

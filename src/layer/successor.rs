@@ -53,9 +53,12 @@ impl Settings {
     }
 
     /// Judges a successor as if a request had brought it.
-    fn judge<C: DeserializeOwned>(&self, renewed: &Renewed) -> Result<Checked<C>, Rejection> {
+    fn judge<C>(&self, renewed: &Renewed) -> Result<Checked<C>, Rejection>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
         let now = self.verifier.epochs().clock().now();
-        self.verifier.check(renewed.as_str().as_bytes(), now, self.fresh_within)
+        self.verifier.check(renewed.as_str().as_bytes(), || Ok(()), now, self.fresh_within)
     }
 }
 
@@ -78,11 +81,14 @@ impl Revival {
     }
 
     /// Resolves when there is one that nothing is known against.
-    pub(super) fn poll<C: DeserializeOwned>(
+    pub(super) fn poll<C>(
         &mut self,
         settings: &Settings,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Revived<C>, Rejection>> {
+    ) -> Poll<Result<Revived<C>, Rejection>>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
         loop {
             let renewed = match ready!(self.joined.poll(cx)) {
                 Outcome::Renewed(renewed) => renewed,

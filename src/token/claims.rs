@@ -172,6 +172,11 @@ impl Claims {
         self.texts.list(Part::Groups)
     }
 
+    /// What the texts take, in bytes.
+    pub(crate) fn texts_bytes(&self) -> usize {
+        self.texts.bytes()
+    }
+
     /// An identifier without the prefix, as the issuer wrote it.
     pub(crate) fn bare<'a>(&self, id: &'a str) -> &'a str {
         self.texts.bare(id)

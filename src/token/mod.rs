@@ -11,6 +11,9 @@
 //! 4. [`KeySet`] finds the one key that the header names, and `backend` checks the signature;
 //! 5. `claims` reads the registered claims, each with the one type it may have.
 //!
+//! What a token was verified to is kept in `cache`, so that for the next request with it none of that is
+//! done again.
+//!
 //! [`IssuerRules`] say what the tokens of one issuer must look like.
 //!
 //! On the way out, `encode` writes what comes in that way.
@@ -20,6 +23,7 @@
 
 mod algorithm;
 mod backend;
+mod cache;
 mod claims;
 mod encode;
 mod groups;
@@ -38,6 +42,7 @@ mod texts;
 pub use algorithm::Algorithm;
 pub use backend::CryptoBackend;
 pub(crate) use backend::default_backend;
+pub(crate) use cache::{Cached, SET_BYTES, TokenCache};
 pub(crate) use claims::{Claims, MAX_GROUPS, Payload};
 pub(crate) use encode::encode;
 pub use groups::TokenClaims;

@@ -136,7 +136,8 @@ impl IssuerRules {
     /// The same claims have to give the same groups on every instance, as long as a token lives: a
     /// revocation of a group that only some instances see in a token is in force on these alone. So
     /// `tell` reads nothing but the token, no clock, and no setting that is rolled out step by step;
-    /// for a hash, see [`TokenClaims::bucket`]. It is called for each request, in the middle of it.
+    /// for a hash, see [`TokenClaims::bucket`]. It is called in the middle of a request, for each token
+    /// that was not [verified before](crate::verify::VerifierBuilder::token_cache_bytes).
     ///
     /// A store knows the groups that a session was minted with
     /// ([`Grant::groups`](crate::Grant::groups)) and not these: revoking one of these with the demand

@@ -81,6 +81,10 @@ impl Texts {
         Entries(self.slice(part))
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// An identifier without the prefix.
     pub(super) fn bare<'a>(&self, id: &'a str) -> &'a str {
         id.get(usize::from(self.prefix)..).unwrap_or_default()

@@ -46,7 +46,7 @@ impl<C> Authentic<C> {
 
     /// What the copy in memory says about it.
     pub(crate) fn in_memory(&self, epochs: &Epochs) -> Verdict {
-        epochs.verdict_in(self.verified.scope_refs(), self.verified.stamp())
+        self.verified.in_memory(epochs)
     }
 
     /// Judges it by the copy in memory, whose freshness was read before. `clock` is the store's,
@@ -90,6 +90,16 @@ pub(crate) enum Remembered<C> {
     Good(Verified<C>),
     /// Only the store knows.
     Doubtful(Authentic<C>),
+}
+
+impl<C> Remembered<C> {
+    /// The token, whatever is said about it.
+    pub(super) fn unjudged(&self) -> &Verified<C> {
+        match self {
+            Self::Good(verified) => verified,
+            Self::Doubtful(token) => &token.verified,
+        }
+    }
 }
 
 /// What can be said about a token.

@@ -2,16 +2,20 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
-
-use super::{IssuerRules, Verifier, verifier::Issuer};
+use super::{
+    IssuerRules, Verifier,
+    issuer::{Issuer, Keys},
+};
 use crate::{
     epochs::Epochs,
     error::ConfigError,
     lifetimes::Lifetimes,
     scope::Id,
-    token::{CryptoBackend, MAX_TOKEN_BYTES, default_backend},
+    token::{CryptoBackend, MAX_TOKEN_BYTES, SET_BYTES, TokenCache, default_backend},
 };
+
+/// Room for 32,768 tokens in 2,048 sets.
+const TOKEN_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// The settings of a [`Verifier`].
 #[derive(Clone, Debug)]
@@ -20,11 +24,18 @@ pub struct VerifierBuilder {
     issuers: Vec<IssuerRules>,
     backend: Option<CryptoBackend>,
     max_token_bytes: usize,
+    token_cache_bytes: usize,
 }
 
 impl VerifierBuilder {
     pub(super) fn new(epochs: Epochs) -> Self {
-        Self { epochs, issuers: Vec::new(), backend: None, max_token_bytes: MAX_TOKEN_BYTES }
+        Self {
+            epochs,
+            issuers: Vec::new(),
+            backend: None,
+            max_token_bytes: MAX_TOKEN_BYTES,
+            token_cache_bytes: TOKEN_CACHE_BYTES,
+        }
     }
 
     /// An issuer whose tokens are accepted. Call it again for more.
@@ -50,6 +61,22 @@ impl VerifierBuilder {
         self
     }
 
+    /// What the tokens that were verified before may take, in bytes; 0 keeps none. 32 MiB by default.
+    ///
+    /// A token that is kept costs no signature when it is presented again. Everything else is checked
+    /// at every request: times, cut-offs, what the route asks for, and whether the issuer still has the
+    /// keys of then. That is room for about 30,000 tokens of the usual size; of the 32 MiB, 1 MiB
+    /// is taken at once, and the rest as tokens come. A token of over 7 KiB is not kept. Of the service's
+    /// own claims the size of the type is counted and the length of the registered ones, as
+    /// nobody can ask a type what it holds.
+    ///
+    /// Who presents many good tokens of one user pushes out hardly any of the others.
+    #[must_use]
+    pub fn token_cache_bytes(mut self, token_cache_bytes: usize) -> Self {
+        self.token_cache_bytes = token_cache_bytes;
+        self
+    }
+
     /// Builds the verifier.
     ///
     /// # Errors
@@ -62,6 +89,7 @@ impl VerifierBuilder {
     ///   name, or one space of subjects without both saying so.
     /// - [`ConfigError::Duration`]: a lifetime over that of the epochs' [`Lifetimes`], or not over
     ///   their leeway; a skew over the leeway.
+    /// - [`ConfigError::Number`]: a cache that would hold nothing.
     /// - [`ConfigError::Id`]: the prefix of subjects is not fit for identifiers.
     /// - [`ConfigError::Key`]: a key that the crypto library cannot verify with.
     pub fn build(self) -> Result<Verifier, ConfigError> {
@@ -75,17 +103,25 @@ impl VerifierBuilder {
         if self.max_token_bytes == 0 {
             return Err(ConfigError::Missing { field: "max_token_bytes" });
         }
+        if (1..SET_BYTES).contains(&self.token_cache_bytes) {
+            return Err(ConfigError::Number {
+                field: "token_cache_bytes",
+                value: self.token_cache_bytes as u64,
+                problem: "is under 16 KiB and not 0",
+            });
+        }
         apart(&self.issuers)?;
         let lifetimes = self.epochs.lifetimes();
         let mut issuers = HashMap::with_capacity(self.issuers.len());
         for rules in self.issuers {
             let max_lifetime = check(&rules, lifetimes)?;
             rules.keys.usable_with(backend)?;
-            let keys = ArcSwap::from_pointee(rules.keys.clone());
-            let name: Arc<str> = rules.issuer.as_str().into();
-            issuers.insert(name.clone(), Issuer { name, rules, max_lifetime, keys });
+            let keys = Keys::new(rules.keys.clone());
+            let issuer = Issuer { rules, max_lifetime, keys };
+            issuers.insert(issuer.rules.issuer.clone(), Arc::new(issuer));
         }
-        Ok(Verifier::new(self.epochs, backend, self.max_token_bytes, issuers))
+        let cache = TokenCache::new(self.token_cache_bytes);
+        Ok(Verifier::new(self.epochs, backend, self.max_token_bytes, issuers, cache))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Rejection, TypPolicy, verifier::Issuer};
+use super::{Rejection, TypPolicy, issuer::Issuer};
 use crate::{
     clock::as_micros,
     cutoff::Stamp,

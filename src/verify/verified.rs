@@ -1,12 +1,13 @@
 //! The proof that a token was checked.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use serde::Deserialize;
 
+use super::record::Record;
 use crate::{
     cutoff::{Stamp, StoreTime},
-    epochs::Epochs,
+    epochs::{Epochs, Verdict},
     scope::{Scope, ScopeRef},
     token::Claims,
 };
@@ -16,109 +17,94 @@ use crate::{
 /// Only a [`Verifier`](super::Verifier) makes one, so a function that takes it needs no check of
 /// its own. It speaks of the moment of the check: a long-lived connection asks again.
 ///
-/// Cheap to clone. It does not hold the token, and Debug shows no claims.
+/// Cheap to clone: requests with the same token share one, and the service's own claims with it. It
+/// does not hold the token, and Debug shows no claims.
 pub struct Verified<C = NoClaims> {
-    inner: Arc<Inner<C>>,
-}
-
-struct Inner<C> {
-    issuer: Arc<str>,
-    /// With the issuer's prefix in front of every identifier that names a scope.
-    registered: Claims,
-    stamp: Stamp,
-    renewable: bool,
-    claims: C,
+    record: Arc<Record>,
+    claims: PhantomData<fn() -> C>,
 }
 
 impl<C> Verified<C> {
-    /// For the verifier alone. The identifiers were checked with the prefix in front.
-    pub(super) fn new(
-        issuer: Arc<str>,
-        registered: Claims,
-        stamp: Stamp,
-        store_time: bool,
-        claims: C,
-    ) -> Self {
-        let subject = registered.subject();
-        let prefixed = registered.bare(subject) != subject;
-        // With a prefix its subject is not the one that its issuer knows, and without the time of a
-        // login it belongs to no session.
-        let renewable = store_time && !prefixed && registered.logged_in_at().is_some();
-        Self { inner: Arc::new(Inner { issuer, registered, stamp, renewable, claims }) }
+    /// For the verifier alone. `None` if the record was made for other claims.
+    pub(super) fn new(record: Arc<Record>) -> Option<Self>
+    where
+        C: 'static,
+    {
+        record.own::<C>().is_some().then(|| Self { record, claims: PhantomData })
     }
 
     /// Whom the token speaks for: `sub`, without the issuer's prefix.
     pub fn subject(&self) -> &str {
-        self.bare(self.inner.registered.subject())
+        self.bare(self.record.registered.subject())
     }
 
     /// Who issued it: `iss`.
     pub fn issuer(&self) -> &str {
-        &self.inner.issuer
+        self.record.issuer()
     }
 
     /// The session it belongs to: `sid`.
     pub fn session(&self) -> Option<&str> {
-        self.inner.registered.session().map(|id| self.bare(id))
+        self.record.registered.session().map(|id| self.bare(id))
     }
 
     /// Its own id: `jti`.
     pub fn token_id(&self) -> Option<&str> {
-        self.inner.registered.token_id().map(|id| self.bare(id))
+        self.record.registered.token_id().map(|id| self.bare(id))
     }
 
     /// The client it was issued to: `client_id`.
     pub fn client_id(&self) -> Option<&str> {
-        self.inner.registered.client_id()
+        self.record.registered.client_id()
     }
 
     /// The groups: see [`IssuerRules::groups_claim`](super::IssuerRules::groups_claim) and
     /// [`groups_from`](super::IssuerRules::groups_from).
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.inner.registered.groups().map(|id| self.bare(id))
+        self.record.registered.groups().map(|id| self.bare(id))
     }
 
     /// The permissions: the words of the claim `scope`
     /// ([RFC 8693, section 4.2](https://www.rfc-editor.org/rfc/rfc8693#section-4.2)).
     pub fn permissions(&self) -> impl Iterator<Item = &str> {
-        let scope = self.inner.registered.scope().unwrap_or_default();
+        let scope = self.record.registered.scope().unwrap_or_default();
         scope.split(' ').filter(|permission| !permission.is_empty())
     }
 
     /// Whom it is for: `aud`, of which one entry at least is ours.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
-        self.inner.registered.audience()
+        self.record.registered.audience()
     }
 
     /// Which revocations it has seen.
     pub fn stamp(&self) -> Stamp {
-        self.inner.stamp
+        self.record.stamp
     }
 
     /// When it was issued: `iat`, in whole seconds since 1970.
     pub fn issued_at(&self) -> u64 {
-        self.inner.registered.issued_at()
+        self.record.registered.issued_at()
     }
 
     /// When it expires: `exp`, in whole seconds since 1970.
     pub fn expires_at(&self) -> u64 {
-        self.inner.registered.expires_at()
+        self.record.registered.expires_at()
     }
 
     /// When the user proved who it is: `auth_time`, in whole seconds since 1970.
     pub fn auth_time(&self) -> Option<u64> {
-        self.inner.registered.auth_time()
+        self.record.registered.auth_time()
     }
 
     /// How the user proved who it is: `acr`, the authentication context class.
     pub fn acr(&self) -> Option<&str> {
-        self.inner.registered.acr()
+        self.record.registered.acr()
     }
 
     /// When the session was logged in: `oat`, in whole seconds since 1970. Tokens of this crate
     /// keep it over renewals.
     pub fn logged_in_at(&self) -> Option<u64> {
-        self.inner.registered.logged_in_at()
+        self.record.registered.logged_in_at()
     }
 
     /// The scopes whose cut-offs cover it, with the issuer's prefix, and without `Everyone`, which
@@ -134,12 +120,12 @@ impl<C> Verified<C> {
 
     /// The same without allocation.
     pub(crate) fn scope_refs(&self) -> impl Iterator<Item = ScopeRef<'_>> + Clone {
-        self.inner.registered.scopes()
+        self.record.registered.scopes()
     }
 
     /// Whether an [`Issuer`](crate::Issuer) of this crate can mint the next one for its session.
     pub(crate) fn is_renewable(&self) -> bool {
-        self.inner.renewable
+        self.record.is_renewable()
     }
 
     /// The store has found that nothing up to its `newest` covers it: `epochs` may remember that.
@@ -147,32 +133,45 @@ impl<C> Verified<C> {
         epochs.confirmed(self.scope_refs(), self.stamp(), newest);
     }
 
+    /// What the copy in memory says about it. They are its verifier's epochs.
+    pub(super) fn in_memory(&self, epochs: &Epochs) -> Verdict {
+        epochs.verdict_at(&self.record.fingerprints, || self.scope_refs(), self.stamp())
+    }
+
     /// The claims that every token has, with the prefix.
     pub(super) fn registered(&self) -> &Claims {
-        &self.inner.registered
+        &self.record.registered
+    }
+
+    /// What others may be given for the same token.
+    pub(super) fn record(&self) -> &Arc<Record> {
+        &self.record
     }
 
     /// The service's own claims.
-    pub fn claims(&self) -> &C {
-        &self.inner.claims
+    pub fn claims(&self) -> &C
+    where
+        C: 'static,
+    {
+        self.record.own().expect("it was made for these claims")
     }
 
     fn bare<'a>(&self, id: &'a str) -> &'a str {
-        self.inner.registered.bare(id)
+        self.record.registered.bare(id)
     }
 }
 
 impl<C> Clone for Verified<C> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone() }
+        Self { record: self.record.clone(), claims: PhantomData }
     }
 }
 
 impl<C> fmt::Debug for Verified<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verified")
-            .field("issuer", &self.inner.issuer)
-            .field("stamp", &self.inner.stamp)
+            .field("issuer", &self.issuer())
+            .field("stamp", &self.stamp())
             .field("expires_at", &self.expires_at())
             .finish_non_exhaustive()
     }

@@ -1,18 +1,18 @@
 //! The check of a token: the steps, in their order.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{any::TypeId, collections::HashMap, fmt, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Authentic, Checked, IssuerRules, Rejection, Remembered, Verified, VerifierBuilder, judge,
+    Authentic, Checked, Rejection, Remembered, Verified, VerifierBuilder, issuer::Issuer, judge,
+    record::Record,
 };
 use crate::{
     clock::Reading,
-    epochs::{Epochs, Freshness},
+    epochs::{Epochs, LastSynced},
     error::ConfigError,
-    token::{Compact, CryptoBackend, Header, KeySet, Payload},
+    token::{Compact, CryptoBackend, Header, KeySet, Payload, TokenCache},
 };
 
 /// Checks tokens. Cheap to clone; all clones share keys and epochs.
@@ -57,16 +57,8 @@ struct Shared {
     epochs: Epochs,
     backend: CryptoBackend,
     max_token_bytes: usize,
-    issuers: HashMap<Arc<str>, Issuer>,
-}
-
-/// An issuer, its rules checked.
-pub(super) struct Issuer {
-    pub(super) name: Arc<str>,
-    pub(super) rules: IssuerRules,
-    pub(super) max_lifetime: Duration,
-    /// The keys in force; those in `rules` were the first.
-    pub(super) keys: ArcSwap<KeySet>,
+    issuers: HashMap<String, Arc<Issuer>>,
+    cache: Option<TokenCache<Record>>,
 }
 
 impl Verifier {
@@ -79,9 +71,10 @@ impl Verifier {
         epochs: Epochs,
         backend: CryptoBackend,
         max_token_bytes: usize,
-        issuers: HashMap<Arc<str>, Issuer>,
+        issuers: HashMap<String, Arc<Issuer>>,
+        cache: Option<TokenCache<Record>>,
     ) -> Self {
-        Self { shared: Arc::new(Shared { epochs, backend, max_token_bytes, issuers }) }
+        Self { shared: Arc::new(Shared { epochs, backend, max_token_bytes, issuers, cache }) }
     }
 
     /// Checks a token now, by the clock of the epochs.
@@ -92,7 +85,10 @@ impl Verifier {
     /// # Errors
     ///
     /// [`Rejection`] says why the token is refused, or why nothing can be said about it now.
-    pub fn verify<C: DeserializeOwned>(&self, token: &[u8]) -> Result<Verified<C>, Rejection> {
+    pub fn verify<C>(&self, token: &[u8]) -> Result<Verified<C>, Rejection>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
         self.verify_at(token, self.epochs().clock().now())
     }
 
@@ -101,12 +97,11 @@ impl Verifier {
     /// # Errors
     ///
     /// As [`verify`](Verifier::verify).
-    pub fn verify_at<C: DeserializeOwned>(
-        &self,
-        token: &[u8],
-        now: Reading,
-    ) -> Result<Verified<C>, Rejection> {
-        match self.check(token, now, Duration::MAX)? {
+    pub fn verify_at<C>(&self, token: &[u8], now: Reading) -> Result<Verified<C>, Rejection>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        match self.check(token, || Ok(()), now, Duration::MAX)? {
             Checked::Good(verified) => Ok(verified),
             Checked::Expired(_) => Err(Rejection::Expired),
             Checked::Doubtful(_, age) => Err(Rejection::Doubtful { age }),
@@ -115,45 +110,74 @@ impl Verifier {
     }
 
     /// The same for whoever knows what to do while the copy is stale. Over the age `within` it
-    /// counts as stale, too.
-    pub(crate) fn check<C: DeserializeOwned>(
+    /// counts as stale, too. `form` may refuse a token that was not verified before.
+    pub(crate) fn check<C>(
         &self,
-        token: &[u8],
+        bytes: &[u8],
+        form: impl FnOnce() -> Result<(), Rejection>,
         now: Reading,
         within: Duration,
-    ) -> Result<Checked<C>, Rejection> {
+    ) -> Result<Checked<C>, Rejection>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
         let epochs = self.epochs();
         // First, and used last: a copy that goes stale, or is loaded, in between must not make
         // this look fresher than what is read below.
-        let freshness = epochs.freshness(now);
-        let token = self.authenticate(token)?;
+        let synced = epochs.last_synced(now);
+        let known = self.recall(bytes);
+        let is_new = known.is_none();
+        let verified = match known {
+            Some(verified) => verified,
+            None => form().and_then(|()| self.authenticate(bytes))?,
+        };
         // Before the times, too: a copy that is stale for a machine that slept has a clock that
         // is as old, and a token minted meanwhile seems to come from the future.
-        let age = match freshness {
-            Freshness::Fresh { age } if age <= within => age,
-            Freshness::Fresh { age } | Freshness::Stale { age } => {
-                return Ok(Checked::Open(token, age));
-            }
-            Freshness::NotLoaded => return Err(Rejection::NotLoaded),
-        };
-        let clock = epochs.store_clock(now).ok_or(Rejection::NotLoaded)?;
+        let LastSynced { age, clock } = synced.ok_or(Rejection::NotLoaded)?;
+        let token = Authentic::new(verified);
+        if age > within.min(epochs.max_staleness()) {
+            return Ok(Checked::Open(token, age));
+        }
         if token.is_expired(clock, epochs.lifetimes().leeway()) {
             return Ok(Checked::Expired(token));
         }
-        token.by_memory(epochs, clock).map(|remembered| match remembered {
+        let remembered = token.by_memory(epochs, clock)?;
+        if is_new {
+            self.keep(bytes, remembered.unjudged(), clock.latest);
+        }
+        Ok(match remembered {
             Remembered::Good(verified) => Checked::Good(verified),
             Remembered::Doubtful(token) => Checked::Doubtful(token, age),
         })
     }
 
+    /// What [`authenticate`](Self::authenticate) found about the same token before, with the keys that
+    /// are in force.
+    fn recall<C: 'static>(&self, token: &[u8]) -> Option<Verified<C>> {
+        let record = self.shared.cache.as_ref()?.find(token, TypeId::of::<C>())?;
+        if record.is_current() { Verified::new(record) } else { None }
+    }
+
+    /// One that was found good, or in doubt: others are not worth the room.
+    fn keep<C: 'static>(&self, token: &[u8], verified: &Verified<C>, now: Duration) {
+        if let Some(cache) = &self.shared.cache {
+            cache.keep(token, TypeId::of::<C>(), verified.record().clone(), now.as_secs());
+        }
+    }
+
     /// What needs no revocations and no clock: form, signature, claims.
-    fn authenticate<C: DeserializeOwned>(&self, token: &[u8]) -> Result<Authentic<C>, Rejection> {
-        let Shared { backend, max_token_bytes, issuers, .. } = &*self.shared;
+    fn authenticate<C>(&self, token: &[u8]) -> Result<Verified<C>, Rejection>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        let Shared { epochs, backend, max_token_bytes, issuers, .. } = &*self.shared;
         let token = Compact::parse(token, *max_token_bytes)?;
         let header = Header::parse(&token.header)?;
         let payload = Payload::parse(&token.payload).map_err(Rejection::Malformed)?;
         let issuer = issuers.get(&*payload.issuer()?).ok_or(Rejection::UnknownIssuer)?;
         judge::typ(&issuer.rules.typ, header.typ.as_deref())?;
+        // Before the keys: see there.
+        let generation = issuer.keys.generation();
         let keys = issuer.keys.load();
         let key = keys.find(header.kid.as_deref(), header.algorithm)?;
         if !key.verifies(*backend, token.signed, &token.signature) {
@@ -163,9 +187,10 @@ impl Verifier {
         judge::kind(&issuer.rules.typ, &payload)?;
         let claims = payload.claims(&issuer.rules)?;
         let stamp = judge::claims(issuer, &claims)?;
-        let own = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
-        let (name, store_time) = (issuer.name.clone(), issuer.rules.store_time);
-        Ok(Authentic::new(Verified::new(name, claims, stamp, store_time, own)))
+        let own: C = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
+        let fingerprints = epochs.fingerprints(claims.scopes());
+        let record = Record::new(issuer.clone(), generation, claims, stamp, fingerprints, own);
+        Ok(Verified::new(Arc::new(record)).expect("its own claims are of this type"))
     }
 
     /// The epochs it judges by.
@@ -187,7 +212,7 @@ impl Verifier {
             .get(iss)
             .ok_or_else(|| ConfigError::UnknownIssuer { issuer: iss.to_owned() })?;
         keys.usable_with(self.shared.backend)?;
-        issuer.keys.store(Arc::new(keys));
+        issuer.keys.replace(keys);
         Ok(())
     }
 }

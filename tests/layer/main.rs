@@ -13,6 +13,7 @@ mod buckets;
 mod confirming;
 mod freshness;
 mod grpc;
+mod known;
 mod policies;
 mod questions;
 mod renewing;

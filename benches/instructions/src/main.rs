@@ -1,6 +1,7 @@
 //! The hot paths, run a given number of times, for callgrind to count instructions.
 //!
-//! `instructions PATH TIMES`, where `PATH` is `layer`, `miss`, `hs256`, `rs256`, `es256` or `eddsa`.
+//! `instructions PATH TIMES`, where `PATH` is `inner`, `layer`, `miss`, `hs256`, `rs256`, `es256` or
+//! `eddsa`.
 //! Whatever it takes to get ready costs the same however often the path is run, so a run with zero
 //! times tells what to subtract. The clock is moved by hand: reading it is the kernel's work.
 
@@ -18,6 +19,7 @@ use tower_revocation::{
     epochs::Synced,
     store::MemoryStore,
     token::SigningKey,
+    verify::VerifierBuilder,
 };
 
 /// In seconds since 1970.
@@ -38,7 +40,17 @@ async fn main() -> Outcome {
     let (path, times) = (arguments.next(), arguments.next());
     let times: usize = times.as_deref().unwrap_or_default().parse()?;
     match path.as_deref() {
-        Some("layer") => layer(times).await,
+        Some("inner") => {
+            let (_, requests) = warm().await?;
+            serve(service_fn(inner), &requests, times).await
+        }
+        Some("layer") => {
+            let (layer, requests) = warm().await?;
+            let mut service = layer.layer(service_fn(inner));
+            // Each is verified here, and known from then on.
+            serve(&mut service, &requests, SAMPLES).await?;
+            serve(&mut service, &requests, times).await
+        }
         Some("miss") => miss(times),
         Some("hs256") => cold(SigningKey::hmac(Algorithm::HS256, &[7; 32])?, times).await,
         Some("rs256") => cold(SigningKey::from_pem(Algorithm::RS256, RSA)?, times).await,
@@ -48,16 +60,19 @@ async fn main() -> Outcome {
     }
 }
 
-/// A request with an HS256 token of ours that is not revoked, through the layer to a service that
-/// does nothing.
-async fn layer(times: usize) -> Outcome {
+/// A layer, and the `Authorization` of requests with HS256 tokens of ours that are not revoked.
+async fn warm() -> Result<(RevocationLayer, Vec<HeaderValue>), Box<dyn Error>> {
     let epochs = with_a_thousand_cut_offs();
-    let (verifier, tokens) = tokens(&epochs, SigningKey::hmac(Algorithm::HS256, &[7; 32])?).await?;
-    let mut service = RevocationLayer::new(verifier).layer(service_fn(inner));
-    let headers: Vec<HeaderValue> = tokens
-        .iter()
-        .map(|token| format!("Bearer {token}").try_into())
-        .collect::<Result<_, _>>()?;
+    let key = SigningKey::hmac(Algorithm::HS256, &[7; 32])?;
+    let (verifier, tokens) = tokens(&epochs, key, Verifier::builder(epochs.clone())).await?;
+    let headers = tokens.iter().map(|token| format!("Bearer {token}").try_into());
+    Ok((RevocationLayer::new(verifier), headers.collect::<Result<_, _>>()?))
+}
+
+async fn serve<S, B>(mut service: S, headers: &[HeaderValue], times: usize) -> Outcome
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible>,
+{
     for header in headers.iter().cycle().take(times) {
         let mut request = Request::new(Empty::new());
         request.headers_mut().insert(AUTHORIZATION, header.clone());
@@ -67,6 +82,7 @@ async fn layer(times: usize) -> Outcome {
     Ok(())
 }
 
+/// A service that does nothing.
 fn inner(_: Request<Empty<Bytes>>) -> future::Ready<Result<Response<Empty<Bytes>>, Infallible>> {
     future::ready(Ok(Response::new(Empty::new())))
 }
@@ -92,10 +108,11 @@ fn miss(times: usize) -> Outcome {
     Ok(())
 }
 
-/// The verification of a token of ours, without the layer.
+/// The verification of a token of ours that is not known yet, without the layer.
 async fn cold(key: SigningKey, times: usize) -> Outcome {
     let epochs = with_a_thousand_cut_offs();
-    let (verifier, tokens) = tokens(&epochs, key).await?;
+    let forgetful = Verifier::builder(epochs.clone()).token_cache_bytes(0);
+    let (verifier, tokens) = tokens(&epochs, key, forgetful).await?;
     for token in tokens.iter().cycle().take(times) {
         verifier.verify::<NoClaims>(black_box(token.as_bytes()))?;
     }
@@ -120,6 +137,7 @@ fn with_a_thousand_cut_offs() -> Epochs {
 async fn tokens(
     epochs: &Epochs,
     key: SigningKey,
+    verifier: VerifierBuilder,
 ) -> Result<(Verifier, Vec<String>), Box<dyn Error>> {
     let store = MemoryStore::with_clock(epochs.clock().clone());
     let issuer = Issuer::builder(store, KeyRing::new(key))
@@ -127,7 +145,7 @@ async fn tokens(
         .audience("api")
         .client_id("web")
         .build()?;
-    let verifier = Verifier::builder(epochs.clone()).issuer(issuer.rules()?).build()?;
+    let verifier = verifier.issuer(issuer.rules()?).build()?;
     let mut tokens = Vec::with_capacity(SAMPLES);
     for user in 0..SAMPLES {
         let ticket = issuer.ticket().await?;

@@ -11,5 +11,5 @@ mod sources;
 
 pub use cookie::{CookieSource, SameSite, UnfitForCookie};
 pub use csrf::Csrf;
+pub(super) use sources::Sources;
 pub use sources::TokenSource;
-pub(super) use sources::{Found, Sources};

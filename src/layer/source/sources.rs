@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Request, header};
 
 use super::{
     CookieSource,
-    bearer::{authorization, bearer, holds_access_token, is_b64token},
+    bearer::{Presented, authorization, bearer, holds_access_token, is_b64token},
 };
 use crate::{error::ConfigError, layer::RevocationLayer, verify::Rejection};
 
@@ -159,6 +159,15 @@ pub(in crate::layer) struct Found<'r> {
     pub(in crate::layer) token: &'r [u8],
     /// The cookie that holds it, if one does.
     cookie: Option<&'r CookieSource>,
+    /// Whether its form was judged where it was found.
+    is_formed: bool,
+}
+
+impl Found<'_> {
+    /// Refuses what cannot be a token. For those that were not verified before.
+    pub(in crate::layer) fn form(&self) -> Result<(), Rejection> {
+        if self.is_formed { Ok(()) } else { Presented(self.token).form().map(drop) }
+    }
 }
 
 impl Sources {
@@ -183,8 +192,8 @@ impl Sources {
     ) -> Result<Found<'r>, Rejection> {
         match self {
             Self::Bearer => {
-                let token = bearer(request.headers(), request.uri().query())?;
-                Ok(Found { token, cookie: None })
+                let Presented(token) = bearer(request.headers(), request.uri().query())?;
+                Ok(Found { token, cookie: None, is_formed: false })
             }
             Self::Listed(sources) => one_of(sources, request),
         }
@@ -209,7 +218,7 @@ fn one_of<'r, B>(
         if found.is_some() {
             return Err(Rejection::MultipleTokens);
         }
-        found = Some(Found { token, cookie: source.as_cookie() });
+        found = Some(Found { token, cookie: source.as_cookie(), is_formed: true });
     }
     let found = found.ok_or(Rejection::Missing)?;
     if request.uri().query().is_some_and(holds_access_token) {

@@ -1,0 +1,384 @@
+//! Tokens that were verified before: a signature never changes its mind.
+//!
+//! The cache answers one question: *has this very token been verified, and to what?* Whether it is good
+//! now is judged at every hit, by whoever asks. So all it can be wrong in is to have forgotten a token.
+//!
+//! # What is found
+//!
+//! A token is found by its last bytes, which are those of the signature, under a keyed hash, and then
+//! compared in full. Only tokens whose signature verified get in, so nobody but the issuer chooses what
+//! these bytes are: outsiders cannot craft tokens that share a set, and failures are never kept.
+//!
+//! # What it takes
+//!
+//! It is cut into sets of [`SET_BYTES`] with a lock each and room for [`WAYS`] tokens; a token belongs
+//! into one of them by its hash. A set never holds more bytes than that, its own structure included, so the
+//! cache keeps to its size without a count that all threads would share. An entry of more than half a set
+//! is not kept.
+//!
+//! # Who has to go
+//!
+//! In a full set an expired token goes first. Otherwise it is one of the *owner* (the user) who has most
+//! tokens in the set, the newcomer counted; of these, one that was not used since the last eviction. So a
+//! user who presents tokens of their own by the thousand pushes out one entry of others in each set, and from
+//! then on their own: to fill the cache, an attacker needs as many accounts as a set has ways.
+
+use std::{
+    any::TypeId,
+    hash::BuildHasher,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU16, Ordering},
+    },
+};
+
+use foldhash::quality::RandomState;
+
+/// What a set takes at most, in bytes.
+pub(crate) const SET_BYTES: usize = 16 * 1024;
+
+/// How many tokens a set has room for.
+const WAYS: usize = 16;
+
+/// No entry is larger: two of them fit into a set.
+const ENTRY_BYTES: usize = (SET_BYTES - size_of::<Set<()>>()) / 2;
+
+/// So many bytes at the end of a token are hashed: the last 96 bits of a signature.
+const TAIL: usize = 16;
+
+/// What tokens are verified to.
+pub(crate) trait Cached {
+    /// Whom it counts for when somebody has to go.
+    fn owner(&self) -> u64;
+
+    /// From when on nobody can want it, in whole seconds since 1970.
+    fn expires_at(&self) -> u64;
+
+    /// What it takes in memory.
+    fn bytes(&self) -> usize;
+}
+
+/// A bounded map from tokens to what they were verified to.
+pub(crate) struct TokenCache<V> {
+    key: RandomState,
+    sets: Box<[Set<V>]>,
+}
+
+/// Aligned, so that no two of them share a line of the processor's cache.
+#[repr(align(64))]
+struct Set<V> {
+    entries: RwLock<Entries<V>>,
+    /// A bit for each way that was hit since the last eviction.
+    used: AtomicU16,
+}
+
+struct Entries<V> {
+    /// A part of the hash; only where it agrees is a token looked at.
+    tags: [u32; WAYS],
+    ways: [Option<Entry<V>>; WAYS],
+}
+
+struct Entry<V> {
+    token: Box<[u8]>,
+    value: Arc<V>,
+}
+
+/// Where a token belongs.
+struct Place<'a, V> {
+    set: &'a Set<V>,
+    tag: u32,
+}
+
+impl<V: Cached> TokenCache<V> {
+    /// A cache of at most `max_bytes`; `None` if that is less than one set.
+    pub(crate) fn new(max_bytes: usize) -> Option<Self> {
+        let sets = max_bytes / SET_BYTES;
+        (sets > 0).then(|| Self {
+            key: RandomState::default(),
+            sets: (0..sets).map(|_| Set::default()).collect(),
+        })
+    }
+
+    /// What `token` was verified to, as a value of the `kind`.
+    pub(crate) fn find(&self, token: &[u8], kind: TypeId) -> Option<Arc<V>> {
+        let Place { set, tag } = self.place(token, kind)?;
+        let entries = set.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let way = entries.position(token, tag)?;
+        let value = entries.ways[way].as_ref()?.value.clone();
+        drop(entries);
+        let bit = 1 << way;
+        // Relaxed: a hint. Read first, since a write takes the line away from all other threads.
+        if set.used.load(Ordering::Relaxed) & bit == 0 {
+            set.used.fetch_or(bit, Ordering::Relaxed);
+        }
+        Some(value)
+    }
+
+    /// Keeps what `token`, whose signature verifies, was verified to. `now` is in whole seconds since
+    /// 1970.
+    pub(crate) fn keep(&self, token: &[u8], kind: TypeId, value: Arc<V>, now: u64) {
+        let Some(Place { set, tag }) = self.place(token, kind) else { return };
+        if token.len() + value.bytes() > ENTRY_BYTES {
+            return;
+        }
+        let entry = Entry { token: token.into(), value };
+        // Dropped after the lock.
+        let mut gone: [Option<Entry<V>>; WAYS] = Default::default();
+        let mut entries = set.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = entries.position(token, tag) {
+            gone[same] = entries.ways[same].take();
+        }
+        let way = loop {
+            let free = entries.ways.iter().position(Option::is_none);
+            if let Some(free) = free
+                && entries.bytes() + entry.bytes() <= SET_BYTES - size_of::<Set<V>>()
+            {
+                break free;
+            }
+            let used = set.used.load(Ordering::Relaxed);
+            let victim = entries.victim(&entry, used, now);
+            // The next one is chosen by what was used from now on.
+            set.used.fetch_and(victim.used, Ordering::Relaxed);
+            gone[victim.way] = entries.ways[victim.way].take();
+        };
+        entries.tags[way] = tag;
+        entries.ways[way] = Some(entry);
+        set.used.fetch_and(!(1 << way), Ordering::Relaxed);
+    }
+
+    /// `None` for what is too short to end in a signature.
+    fn place(&self, token: &[u8], kind: TypeId) -> Option<Place<'_, V>> {
+        let tail: [u8; TAIL] = *token.last_chunk()?;
+        let hash = self.key.hash_one((kind, u128::from_le_bytes(tail)));
+        // Below the number of sets, as the high half is below 2^32.
+        let set = ((hash >> 32) * self.sets.len() as u64) >> 32;
+        Some(Place { set: &self.sets[set as usize], tag: hash as u32 })
+    }
+}
+
+/// Who goes, and the ways that count as used from then on.
+struct Victim {
+    way: usize,
+    used: u16,
+}
+
+impl<V: Cached> Entries<V> {
+    fn position(&self, token: &[u8], tag: u32) -> Option<usize> {
+        let is_it = |way: &usize| {
+            self.tags[*way] == tag
+                && self.ways[*way].as_ref().is_some_and(|entry| *entry.token == *token)
+        };
+        (0..WAYS).find(is_it)
+    }
+
+    fn bytes(&self) -> usize {
+        self.ways.iter().flatten().map(Entry::bytes).sum()
+    }
+
+    /// Who has to go for `newcomer`. There is somebody.
+    fn victim(&self, newcomer: &Entry<V>, used: u16, now: u64) -> Victim {
+        let held =
+            || self.ways.iter().enumerate().filter_map(|(way, entry)| Some((way, entry.as_ref()?)));
+        if let Some((way, _)) = held().find(|(_, entry)| entry.value.expires_at() <= now) {
+            return Victim { way, used };
+        }
+        let newcomer = newcomer.value.owner();
+        let of = |owner: u64| {
+            held().filter(|(_, entry)| entry.value.owner() == owner).count()
+                + usize::from(owner == newcomer)
+        };
+        let most = held().map(|(_, entry)| of(entry.value.owner())).max().unwrap_or_default();
+        let candidates: u16 = held()
+            .filter(|(_, entry)| of(entry.value.owner()) == most)
+            .map(|(way, _)| 1 << way)
+            .sum();
+        // If all of them were used, that tells nothing: from now on none was.
+        let (unused, used) = match candidates & !used {
+            0 => (candidates, used & !candidates),
+            unused => (unused, used),
+        };
+        Victim { way: unused.trailing_zeros() as usize, used }
+    }
+}
+
+impl<V: Cached> Entry<V> {
+    fn bytes(&self) -> usize {
+        self.token.len() + self.value.bytes()
+    }
+}
+
+impl<V> Default for Set<V> {
+    fn default() -> Self {
+        let entries = Entries { tags: [0; WAYS], ways: Default::default() };
+        Self { entries: RwLock::new(entries), used: AtomicU16::new(0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy)]
+    struct Known {
+        owner: u64,
+        expires_at: u64,
+        bytes: usize,
+    }
+
+    impl Cached for Known {
+        fn owner(&self) -> u64 {
+            self.owner
+        }
+
+        fn expires_at(&self) -> u64 {
+            self.expires_at
+        }
+
+        fn bytes(&self) -> usize {
+            self.bytes
+        }
+    }
+
+    const NOW: u64 = 1_000;
+
+    fn cache(sets: usize) -> TokenCache<Known> {
+        TokenCache::new(sets * SET_BYTES).unwrap()
+    }
+
+    fn of(owner: u64) -> Known {
+        Known { owner, expires_at: NOW + 60, bytes: 400 }
+    }
+
+    /// Ends in what differs, as signatures do.
+    fn token(owner: u64, number: u64) -> Vec<u8> {
+        format!("{:0>400}.{owner:08}{number:08}", "").into_bytes()
+    }
+
+    impl TokenCache<Known> {
+        fn keep_one(&self, token: &[u8], known: Known) {
+            self.keep(token, TypeId::of::<()>(), Arc::new(known), NOW);
+        }
+
+        fn has(&self, token: &[u8]) -> bool {
+            self.find(token, TypeId::of::<()>()).is_some()
+        }
+
+        fn bytes(&self) -> usize {
+            let of = |set: &Set<Known>| size_of_val(set) + set.entries.read().unwrap().bytes();
+            self.sets.iter().map(of).sum()
+        }
+    }
+
+    #[test]
+    fn a_token_is_found_by_all_of_its_bytes_and_by_its_kind() {
+        let cache = cache(4);
+        let known = token(1, 1);
+        cache.keep_one(&known, of(1));
+        assert!(cache.has(&known));
+        assert!(cache.find(&known, TypeId::of::<u8>()).is_none());
+        for other in [&known[1..], &[b"0", &known[..]].concat(), &token(1, 2), &known[..10], b""] {
+            assert!(!cache.has(other));
+        }
+        let mut other = known.clone();
+        other[0] = b'1';
+        assert!(!cache.has(&other));
+    }
+
+    #[test]
+    fn it_keeps_to_its_size_whatever_comes() {
+        let cache = cache(8);
+        let mut sizes = 0x9e37_79b9_u64;
+        for number in 0..20_000 {
+            sizes = sizes.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let bytes = (sizes >> 33) as usize % (SET_BYTES / 2);
+            let known = Known { bytes, ..of(number % 50) };
+            cache.keep_one(&token(number, number), known);
+            assert!(cache.bytes() <= 8 * SET_BYTES);
+        }
+        assert!(cache.bytes() > 4 * SET_BYTES, "{}", cache.bytes());
+    }
+
+    #[test]
+    fn what_takes_more_than_half_a_set_is_not_kept() {
+        let cache = cache(1);
+        cache.keep_one(&token(1, 1), of(1));
+        cache.keep_one(&token(2, 1), Known { bytes: SET_BYTES / 2, ..of(2) });
+        assert!(cache.has(&token(1, 1)));
+        assert!(!cache.has(&token(2, 1)));
+    }
+
+    #[test]
+    fn a_token_that_is_kept_again_takes_the_place_it_had() {
+        let cache = cache(1);
+        cache.keep_one(&token(1, 1), of(1));
+        let bytes = cache.bytes();
+        for _ in 0..100 {
+            cache.keep_one(&token(1, 1), of(1));
+        }
+        assert_eq!(cache.bytes(), bytes);
+    }
+
+    #[test]
+    fn an_expired_token_goes_first() {
+        let cache = cache(1);
+        for owner in 0..WAYS as u64 {
+            let expires_at = if owner == 7 { NOW } else { NOW + 1 };
+            cache.keep_one(&token(owner, 1), Known { expires_at, ..of(owner) });
+            assert!(cache.has(&token(owner, 1)));
+        }
+        cache.keep_one(&token(99, 1), of(99));
+        let gone: Vec<u64> =
+            (0..WAYS as u64).filter(|&owner| !cache.has(&token(owner, 1))).collect();
+        assert_eq!(gone, [7]);
+    }
+
+    #[test]
+    fn one_that_is_used_stays_longer_than_those_that_are_not() {
+        let cache = cache(1);
+        for owner in 0..1_000 {
+            cache.keep_one(&token(owner, 1), of(owner));
+            assert!(cache.has(&token(0, 1)), "{owner}");
+        }
+    }
+
+    #[test]
+    fn whoever_has_many_tokens_pushes_out_one_of_others_in_each_set_at_most() {
+        let sets = 64;
+        let cache = cache(sets);
+        // Others, as many as there is room for, and most of them in use.
+        let others: Vec<u64> = (1_000..1_000 + 4 * 64 * WAYS as u64).collect();
+        for &owner in &others {
+            cache.keep_one(&token(owner, 1), of(owner));
+        }
+        let there = |owner: &&u64| cache.has(&token(**owner, 1));
+        let before = others.iter().filter(there).count();
+        assert!(before > sets * WAYS * 9 / 10, "{before}");
+        for number in 0..100_000 {
+            cache.keep_one(&token(1, number), of(1));
+            assert!(cache.has(&token(1, number)));
+        }
+        let after = others.iter().filter(there).count();
+        assert!(before - after <= sets, "{before} before, {after} after");
+    }
+
+    #[test]
+    fn threads_that_find_and_keep_at_once_find_what_is_theirs() {
+        let cache = cache(2);
+        std::thread::scope(|scope| {
+            for owner in 0..4 {
+                let cache = &cache;
+                scope.spawn(move || {
+                    for number in 0..20_000 {
+                        let token = token(owner, number % 40);
+                        if let Some(found) = cache.find(&token, TypeId::of::<()>()) {
+                            assert_eq!(found.owner, owner);
+                        } else {
+                            cache.keep_one(&token, of(owner));
+                        }
+                    }
+                });
+            }
+        });
+        assert!(cache.bytes() <= 2 * SET_BYTES);
+    }
+}

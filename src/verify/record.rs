@@ -1,0 +1,87 @@
+//! What a token was verified to, kept for as long as somebody may present it again.
+
+use std::{any::Any, sync::Arc};
+
+use super::issuer::Issuer;
+use crate::{
+    cutoff::Stamp,
+    epochs::Fingerprints,
+    token::{Cached, Claims},
+};
+
+/// All that is read of a token at each request, and what a handler may ask for.
+///
+/// It holds no type of a service, so that one cache does for all layers of a verifier.
+pub(super) struct Record {
+    pub(super) stamp: Stamp,
+    /// Of its scopes, in the order of [`Claims::scopes`], by the epochs of its verifier.
+    pub(super) fingerprints: Fingerprints,
+    /// With the issuer's prefix in front of every identifier that names a scope.
+    pub(super) registered: Claims,
+    issuer: Arc<Issuer>,
+    /// Of the keys that were asked about the signature.
+    generation: u64,
+    own: Box<dyn Any + Send + Sync>,
+}
+
+impl Record {
+    pub(super) fn new<C: Send + Sync + 'static>(
+        issuer: Arc<Issuer>,
+        generation: u64,
+        registered: Claims,
+        stamp: Stamp,
+        fingerprints: Fingerprints,
+        own: C,
+    ) -> Self {
+        Self { stamp, fingerprints, registered, issuer, generation, own: Box::new(own) }
+    }
+
+    /// Whether the keys that verified it are those in force.
+    pub(super) fn is_current(&self) -> bool {
+        self.generation == self.issuer.keys.generation()
+    }
+
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer.rules.issuer
+    }
+
+    /// The service's own claims; `None` if they are of another type.
+    pub(super) fn own<C: 'static>(&self) -> Option<&C> {
+        self.own.downcast_ref()
+    }
+
+    /// Whether an [`Issuer`](crate::Issuer) of this crate can mint the next one for its session.
+    pub(super) fn is_renewable(&self) -> bool {
+        let Self { registered, issuer, .. } = self;
+        // With a prefix its subject is not the one that its issuer knows, and without the time of a
+        // login it belongs to no session.
+        issuer.rules.store_time
+            && issuer.rules.subject_prefix.is_empty()
+            && registered.logged_in_at().is_some()
+    }
+}
+
+impl Cached for Record {
+    /// The user: the first of the scopes.
+    fn owner(&self) -> u64 {
+        self.fingerprints.first().map_or(0, |user| user.as_u64())
+    }
+
+    fn expires_at(&self) -> u64 {
+        self.registered.expires_at()
+    }
+
+    fn bytes(&self) -> usize {
+        let spilled =
+            if self.fingerprints.spilled() { size_of_val(&self.fingerprints[..]) } else { 0 };
+        // Nobody can ask the service's own claims what they hold besides; it came out of the token.
+        let own = match size_of_val(&*self.own) {
+            0 => 0,
+            size => size + self.registered.texts_bytes(),
+        };
+        ARC_HEADER + size_of::<Self>() + self.registered.texts_bytes() + spilled + own
+    }
+}
+
+/// The counts of an `Arc`.
+const ARC_HEADER: usize = 2 * size_of::<usize>();
