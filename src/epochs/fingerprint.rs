@@ -17,6 +17,15 @@ pub(crate) struct Fingerprint(u64);
 pub(super) struct FingerprintKey(RandomState);
 
 impl Fingerprint {
+    #[cfg(test)]
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
     /// Which of `count` places it falls on.
     pub(super) fn place(self, count: usize) -> usize {
         spread(self.0, count)

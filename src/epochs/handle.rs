@@ -221,6 +221,7 @@ impl Epochs {
                 return buckets.judge(everyone, fingerprints, scopes, stamp, floor);
             }
         };
+        let table = table.read();
         let (mut highest, mut whose) = (everyone, None);
         for (at, &fingerprint) in fingerprints.iter().enumerate() {
             let cut_off = table.cut_off(fingerprint);
@@ -256,7 +257,7 @@ impl Epochs {
     pub fn cut_off(&self, scope: &Scope) -> CutOff {
         let Some(scope) = self.fingerprint(scope) else { return self.shared.everyone.get() };
         match &self.shared.cut_offs {
-            CutOffs::Exact(table) => table.cut_off(scope),
+            CutOffs::Exact(table) => table.read().cut_off(scope),
             CutOffs::Buckets(buckets) => buckets.cut_off(scope),
         }
     }
