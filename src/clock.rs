@@ -24,6 +24,7 @@ pub struct Reading {
 
 impl Reading {
     /// How long ago `earlier` was, by whichever clock says longer.
+    #[inline]
     pub fn since(self, earlier: Self) -> Duration {
         let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
         let wall = self.wall.saturating_sub(earlier.wall);

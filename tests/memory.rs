@@ -1,10 +1,13 @@
-//! What a copy in buckets takes, counted by the allocator. One test alone: others would be counted.
+//! What copies take, counted by the allocator. One test at a time: others would be counted.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tower_revocation::{
@@ -39,28 +42,49 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Every tenth user is revoked. Returns the copy, and the most that was alive meanwhile.
-fn filled(epochs: impl FnOnce() -> Epochs) -> (Epochs, usize) {
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let epochs = epochs();
+/// Held by the test that is counted.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Every tenth user is revoked.
+fn revoke_a_tenth(epochs: &Epochs, mut after_each: impl FnMut()) {
     for user in (0..USERS).step_by(10) {
         let scope = Scope::user(&user.to_string()).unwrap();
         epochs.raise(&scope, CutOff::at(StoreTime::from_micros(user + 1), Demand::Login));
+        after_each();
     }
-    (epochs, PEAK.load(Ordering::Relaxed) - before)
 }
 
 #[test]
 fn ten_million_users_in_4096_buckets_take_under_a_mebibyte() {
-    let (epochs, taken) = filled(|| Epochs::builder().buckets(4_096).build().unwrap());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let epochs = Epochs::builder().buckets(4_096).build().unwrap();
+    revoke_a_tenth(&epochs, || ());
+    let taken = PEAK.load(Ordering::Relaxed) - before;
     assert!(taken < MIB, "{taken} bytes");
     // It holds them all the same.
     let scope = Scope::user("9999990").unwrap();
     let stamp = Stamp::from_micros(USERS - 9);
     assert_eq!(epochs.verdict(&[scope], stamp), Verdict::Doubtful);
-    drop(epochs);
-    // That much is counted where there is a row for each.
-    let (_, taken) = filled(Epochs::new);
-    assert!(taken > 20 * MIB, "{taken} bytes");
+}
+
+#[test]
+fn a_cut_off_among_many_takes_20_bytes() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = LIVE.load(Ordering::Relaxed);
+    let epochs = Epochs::new();
+    let (mut count, mut most) = (0_u32, 0.0_f64);
+    let of_each = |count| (LIVE.load(Ordering::Relaxed) - before) as f64 / f64::from(count);
+    revoke_a_tenth(&epochs, || {
+        count += 1;
+        // It grows in steps: whatever the number, if it is not small.
+        if count >= 200_000 {
+            most = most.max(of_each(count));
+        }
+    });
+    assert_eq!(epochs.len(), 1_000_000);
+    assert!(most <= 20.0, "{most} bytes");
+    // They are counted: a row is a key and a time.
+    assert!(of_each(count) > 16.0, "{} bytes", of_each(count));
 }

@@ -17,7 +17,12 @@ pub(crate) struct Fingerprint(u64);
 pub(super) struct FingerprintKey(RandomState);
 
 impl Fingerprint {
-    pub(crate) fn as_u64(self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn bits(self) -> u64 {
         self.0
     }
 

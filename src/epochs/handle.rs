@@ -18,11 +18,12 @@ use super::{
     atomic::AtomicCutOff,
     buckets::Buckets,
     fingerprint::FingerprintKey,
+    synced::{Basis, LastSynced, StoreClock, Synced},
     table::{Horizons, Table},
 };
 use crate::{
     clock::{Clock, Reading},
-    cutoff::{CutOff, Demand, Receipt, Revoked, Stamp, StoreTime},
+    cutoff::{CutOff, Demand, Receipt, Revoked, Stamp, StoreTime, revoked},
     lifetimes::Lifetimes,
     scope::{Scope, ScopeKind, ScopeRef},
 };
@@ -59,55 +60,6 @@ pub(crate) type Fingerprints = SmallVec<[Fingerprint; 4]>;
 enum CutOffs {
     Exact(Table),
     Buckets(Buckets),
-}
-
-/// What the last successful poll taught.
-#[derive(Clone, Copy)]
-struct Basis {
-    /// The instant before the poll was sent: the copy equals the store as of then.
-    asked_at: Reading,
-    /// The store's clock, read somewhere between `asked_at` and `answered_at`.
-    store_clock: Duration,
-    answered_at: Reading,
-}
-
-/// A successful poll of the primary, for [`Epochs::synced`].
-#[derive(Clone, Copy, Debug)]
-pub struct Synced {
-    /// Read *before* the poll was sent.
-    pub asked_at: Reading,
-    /// Read after it was answered.
-    pub answered_at: Reading,
-    /// The store's wall clock in between, since 1970.
-    pub store_clock: Duration,
-    /// The store's `newest`: every cut-off up to it was applied before.
-    pub head: StoreTime,
-}
-
-/// What the store's clock may say, since 1970: polls tell it only to within their duration.
-///
-/// Whoever refuses for the time does so only where both agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoreClock {
-    /// If the clock was read just before the last poll was answered.
-    pub earliest: Duration,
-    /// If it was read just after the last poll was sent, and by the faster of this machine's
-    /// clocks since.
-    pub latest: Duration,
-}
-
-/// What the last successful poll says about a moment.
-pub(crate) struct LastSynced {
-    /// How long ago it was sent.
-    pub(crate) age: Duration,
-    pub(crate) clock: StoreClock,
-}
-
-impl StoreClock {
-    /// What a clock says that was read just now.
-    pub(crate) fn exactly(clock: Duration) -> Self {
-        Self { earliest: clock, latest: clock }
-    }
 }
 
 impl Epochs {
@@ -169,11 +121,9 @@ impl Epochs {
     }
 
     /// Both, of one poll. `None` before the first load.
+    #[inline]
     pub(crate) fn last_synced(&self, now: Reading) -> Option<LastSynced> {
-        self.shared.synced.load().as_ref().map(|basis| LastSynced {
-            age: now.since(basis.asked_at),
-            clock: basis.store_clock(now),
-        })
+        self.shared.synced.load().as_ref().map(|basis| basis.at(now))
     }
 
     /// What the copy says about a token in `scopes` and in `Everyone`, with `stamp`.
@@ -231,31 +181,55 @@ impl Epochs {
         if stamp.has_seen(self.newest()) {
             return Verdict::Good;
         }
-        let everyone = self.shared.everyone.get();
-        let floor = || self.shared.floor.get();
-        let table = match &self.shared.cut_offs {
-            CutOffs::Exact(table) => table,
+        let Shared { everyone, cut_offs, floor, .. } = &*self.shared;
+        let everyone = everyone.get();
+        let table = match cut_offs {
+            CutOffs::Exact(table) => table.read(),
             CutOffs::Buckets(buckets) => {
-                return buckets.judge(everyone, fingerprints, scopes(), stamp, floor);
+                return buckets.judge(everyone, fingerprints, scopes(), stamp, || floor.get());
             }
         };
-        let (mut highest, mut whose) = (everyone, None);
-        for (at, &fingerprint) in fingerprints.iter().enumerate() {
-            let cut_off = table.cut_off(fingerprint);
-            if cut_off.revoked_before() > highest.revoked_before() {
-                whose = Some(at);
-            }
-            highest = highest.join(cut_off);
+        // The highest of all, as nearly every token is above it. The floor is read last: a purge
+        // raises it before it drops what it stands for.
+        let highest = table.revoked_before(fingerprints).max(everyone.revoked_before());
+        let highest = highest.max(floor.get().revoked_before());
+        if !revoked(stamp, highest) {
+            return Verdict::Good;
         }
-        // Last: a purge raises it before it drops what it stands for.
-        let floor = floor();
+        drop(table);
+        self.revoked_by(fingerprints, scopes(), stamp)
+    }
+
+    /// What the cut-offs of an exact copy say, and whose is the highest.
+    #[cold]
+    fn revoked_by<'a>(
+        &self,
+        fingerprints: &[Fingerprint],
+        mut scopes: impl Iterator<Item = ScopeRef<'a>>,
+        stamp: Stamp,
+    ) -> Verdict {
+        let Shared { everyone, cut_offs, floor, .. } = &*self.shared;
+        let (mut highest, mut whose) = (everyone.get(), None);
+        if let CutOffs::Exact(table) = cut_offs {
+            let table = table.read();
+            for (at, &fingerprint) in fingerprints.iter().enumerate() {
+                let cut_off = table.cut_off(fingerprint);
+                if cut_off.revoked_before() > highest.revoked_before() {
+                    whose = Some(at);
+                }
+                highest = highest.join(cut_off);
+            }
+        }
+        // Last, as above.
+        let floor = floor.get();
         if floor.revoked_before() > highest.revoked_before() {
             whose = None;
         }
         highest = highest.join(floor);
+        // One that was cleared meanwhile covers it no more.
         let Some(demand) = highest.demand(stamp) else { return Verdict::Good };
         let scope = match whose {
-            Some(at) => scopes().nth(at).map(|scope| scope.kind),
+            Some(at) => scopes.nth(at).map(|scope| scope.kind),
             None => Some(ScopeKind::Everyone),
         };
         Verdict::Revoked(Revoked { demand, scope, revoked_before: highest.revoked_before() })
@@ -274,7 +248,7 @@ impl Epochs {
     pub fn cut_off(&self, scope: &Scope) -> CutOff {
         let Some(scope) = self.fingerprint(scope) else { return self.shared.everyone.get() };
         match &self.shared.cut_offs {
-            CutOffs::Exact(table) => table.cut_off(scope),
+            CutOffs::Exact(table) => table.read().cut_off(scope),
             CutOffs::Buckets(buckets) => buckets.cut_off(scope),
         }
     }
@@ -474,15 +448,5 @@ impl fmt::Debug for Epochs {
             .field("len", &self.len())
             .field("freshness", &self.freshness(self.shared.clock.now()))
             .finish_non_exhaustive()
-    }
-}
-
-impl Basis {
-    fn store_clock(&self, now: Reading) -> StoreClock {
-        let carried = now.monotonic.saturating_sub(self.answered_at.monotonic);
-        StoreClock {
-            earliest: self.store_clock + carried,
-            latest: self.store_clock + now.since(self.asked_at),
-        }
     }
 }

@@ -32,12 +32,15 @@ mod confirmed;
 mod fingerprint;
 mod freshness;
 mod handle;
+mod synced;
 mod table;
 mod verdict;
 
 pub use builder::EpochsBuilder;
 pub(crate) use fingerprint::Fingerprint;
 pub use freshness::Freshness;
-pub use handle::{Epochs, StoreClock, Synced};
-pub(crate) use handle::{Fingerprints, LastSynced};
+pub use handle::Epochs;
+pub(crate) use handle::Fingerprints;
+pub(crate) use synced::LastSynced;
+pub use synced::{StoreClock, Synced};
 pub use verdict::Verdict;

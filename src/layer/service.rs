@@ -49,8 +49,8 @@ pub struct RevocationService<S, C = NoClaims> {
 /// What becomes of a request that is not refused at once.
 enum Entry<C> {
     Pass(Admitted<C>),
-    /// It waits.
-    Stop(StoppedFor<C>),
+    /// It waits. In a box: the others need no room for it.
+    Stop(Box<StoppedFor<C>>),
 }
 
 impl<S, C> RevocationService<S, C> {
@@ -73,9 +73,10 @@ impl<S, C> RevocationService<S, C> {
             Ruling::Accept(verified) => {
                 Entry::Pass(policy.admit(verified, || epochs.store_clock(now))?)
             }
-            Ruling::Wait(asked) => Entry::Stop(StoppedFor::word(asked, None)),
+            Ruling::Wait(asked) => Entry::Stop(Box::new(StoppedFor::word(asked, None))),
             Ruling::Revive(token) => {
-                Entry::Stop(StoppedFor::Successor(Revival::begin(token, &self.settings)))
+                let revival = Revival::begin(token, &self.settings);
+                Entry::Stop(Box::new(StoppedFor::Successor(revival)))
             }
         })
     }
@@ -151,7 +152,7 @@ where
         };
         let clone = self.inner.clone();
         ResponseFuture::stopped(Stopped {
-            stopped_for,
+            stopped_for: *stopped_for,
             settings: self.settings.clone(),
             service: mem::replace(&mut self.inner, clone),
             request,

@@ -39,9 +39,10 @@ impl<C> Authentic<C> {
         &self.verified
     }
 
-    /// Whether its time is over, by any clock that the store may have.
-    pub(super) fn is_expired(&self, clock: StoreClock, leeway: Duration) -> bool {
-        judge::is_expired(self.verified.registered(), clock, leeway)
+    /// Whether it is valid now.
+    #[inline]
+    pub(super) fn times(&self, clock: StoreClock, leeway: Duration) -> Result<(), Rejection> {
+        judge::times(self.verified.registered(), clock, leeway)
     }
 
     /// What the copy in memory says about it.
@@ -56,7 +57,13 @@ impl<C> Authentic<C> {
         epochs: &Epochs,
         clock: StoreClock,
     ) -> Result<Remembered<C>, Rejection> {
-        judge::times(self.verified.registered(), clock, epochs.lifetimes().leeway())?;
+        self.times(clock, epochs.lifetimes().leeway())?;
+        self.by_cut_offs(epochs)
+    }
+
+    /// The same, of one whose times are right.
+    #[inline]
+    pub(super) fn by_cut_offs(self, epochs: &Epochs) -> Result<Remembered<C>, Rejection> {
         match self.in_memory(epochs) {
             Verdict::Good => Ok(Remembered::Good(self.verified)),
             Verdict::Doubtful => Ok(Remembered::Doubtful(self)),
@@ -73,7 +80,7 @@ impl<C> Authentic<C> {
         leeway: Duration,
     ) -> Result<Verified<C>, Rejection> {
         let clock = StoreClock { earliest: clock, latest: clock };
-        judge::times(self.verified.registered(), clock, leeway)?;
+        self.times(clock, leeway)?;
         match cut_off.demand(self.verified.stamp()) {
             Some(demand) => {
                 let revoked_before = cut_off.revoked_before();

@@ -111,6 +111,7 @@ fn lifetime(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
 }
 
 /// Whether the token is valid now. It is refused where it is not by any clock the store may have.
+#[inline]
 pub(super) fn times(claims: &Claims, clock: StoreClock, leeway: Duration) -> Result<(), Rejection> {
     if is_expired(claims, clock, leeway) {
         return Err(Rejection::Expired);
@@ -128,7 +129,7 @@ pub(super) fn times(claims: &Claims, clock: StoreClock, leeway: Duration) -> Res
 }
 
 /// Whether `exp` has passed, and the leeway with it.
-pub(super) fn is_expired(claims: &Claims, clock: StoreClock, leeway: Duration) -> bool {
+fn is_expired(claims: &Claims, clock: StoreClock, leeway: Duration) -> bool {
     clock.earliest >= Duration::from_secs(claims.expires_at()).saturating_add(leeway)
 }
 

@@ -64,7 +64,7 @@ impl Record {
 impl Cached for Record {
     /// The user: the first of the scopes.
     fn owner(&self) -> u64 {
-        self.fingerprints.first().map_or(0, |user| user.as_u64())
+        self.fingerprints.first().map_or(0, |user| user.bits())
     }
 
     fn expires_at(&self) -> u64 {

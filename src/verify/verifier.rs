@@ -138,10 +138,11 @@ impl Verifier {
         if age > within.min(epochs.max_staleness()) {
             return Ok(Checked::Open(token, age));
         }
-        if token.is_expired(clock, epochs.lifetimes().leeway()) {
-            return Ok(Checked::Expired(token));
+        match token.times(clock, epochs.lifetimes().leeway()) {
+            Err(Rejection::Expired) => return Ok(Checked::Expired(token)),
+            times => times?,
         }
-        let remembered = token.by_memory(epochs, clock)?;
+        let remembered = token.by_cut_offs(epochs)?;
         if is_new {
             self.keep(bytes, remembered.unjudged(), clock.latest);
         }

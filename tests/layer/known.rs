@@ -119,7 +119,8 @@ async fn a_known_token_expires() {
     assert_eq!(counted.ask(&token).await, OK);
     counted.gate.clock.advance(Duration::from_secs(400));
     counted.gate.sync();
-    assert_eq!(counted.gate.verifier.verify::<NoClaims>(token.as_bytes()), Err(Rejection::Expired));
+    let refused = counted.gate.verifier.verify::<NoClaims>(token.as_bytes()).unwrap_err();
+    assert_eq!(refused, Rejection::Expired);
     assert_eq!(counted.ask(&token).await, UNAUTHORIZED);
 }
 
@@ -143,7 +144,8 @@ async fn a_known_token_is_refused_once_its_key_is_gone() {
     let verifier = &counted.gate.verifier;
     verifier.replace_keys(ISSUER, keys(8)).unwrap();
     assert_eq!(counted.ask(&token).await, UNAUTHORIZED);
-    assert_eq!(verifier.verify::<NoClaims>(token.as_bytes()), Err(Rejection::Signature));
+    let refused = verifier.verify::<NoClaims>(token.as_bytes()).unwrap_err();
+    assert_eq!(refused, Rejection::Signature);
     verifier.replace_keys(ISSUER, keys(7)).unwrap();
     assert_eq!(counted.ask(&token).await, OK);
     assert_eq!(counted.verified(), 2);

@@ -1,7 +1,7 @@
 //! The hot paths, run a given number of times, for callgrind to count instructions.
 //!
-//! `instructions PATH TIMES`, where `PATH` is `inner`, `layer`, `miss`, `hs256`, `rs256`, `es256` or
-//! `eddsa`.
+//! `instructions PATH TIMES`, where `PATH` is `inner`, `newer`, `layer`, `miss`, `hs256`, `rs256`,
+//! `es256` or `eddsa`.
 //! Whatever it takes to get ready costs the same however often the path is run, so a run with zero
 //! times tells what to subtract. The clock is moved by hand: reading it is the kernel's work.
 
@@ -41,16 +41,11 @@ async fn main() -> Outcome {
     let times: usize = times.as_deref().unwrap_or_default().parse()?;
     match path.as_deref() {
         Some("inner") => {
-            let (_, requests) = warm().await?;
+            let (_, requests) = protected(&loaded()).await?;
             serve(service_fn(inner), &requests, times).await
         }
-        Some("layer") => {
-            let (layer, requests) = warm().await?;
-            let mut service = layer.layer(service_fn(inner));
-            // Each is verified here, and known from then on.
-            serve(&mut service, &requests, SAMPLES).await?;
-            serve(&mut service, &requests, times).await
-        }
+        Some("newer") => warm(&loaded(), times).await,
+        Some("layer") => warm(&with_a_thousand_cut_offs(), times).await,
         Some("miss") => miss(times),
         Some("hs256") => cold(SigningKey::hmac(Algorithm::HS256, &[7; 32])?, times).await,
         Some("rs256") => cold(SigningKey::from_pem(Algorithm::RS256, RSA)?, times).await,
@@ -60,11 +55,20 @@ async fn main() -> Outcome {
     }
 }
 
-/// A layer, and the `Authorization` of requests with HS256 tokens of ours that are not revoked.
-async fn warm() -> Result<(RevocationLayer, Vec<HeaderValue>), Box<dyn Error>> {
-    let epochs = with_a_thousand_cut_offs();
+/// Requests with HS256 tokens that are known and not revoked, through the layer to a service that does
+/// nothing.
+async fn warm(epochs: &Epochs, times: usize) -> Outcome {
+    let (layer, requests) = protected(epochs).await?;
+    let mut service = layer.layer(service_fn(inner));
+    // Each is verified here, and known from then on.
+    serve(&mut service, &requests, SAMPLES).await?;
+    serve(&mut service, &requests, times).await
+}
+
+/// A layer, and the `Authorization` of requests.
+async fn protected(epochs: &Epochs) -> Result<(RevocationLayer, Vec<HeaderValue>), Box<dyn Error>> {
     let key = SigningKey::hmac(Algorithm::HS256, &[7; 32])?;
-    let (verifier, tokens) = tokens(&epochs, key, Verifier::builder(epochs.clone())).await?;
+    let (verifier, tokens) = tokens(epochs, key, Verifier::builder(epochs.clone())).await?;
     let headers = tokens.iter().map(|token| format!("Bearer {token}").try_into());
     Ok((RevocationLayer::new(verifier), headers.collect::<Result<_, _>>()?))
 }
@@ -119,17 +123,23 @@ async fn cold(key: SigningKey, times: usize) -> Outcome {
     Ok(())
 }
 
-/// Loaded, and fresh as long as nobody moves the clock.
-fn with_a_thousand_cut_offs() -> Epochs {
+/// Loaded, fresh as long as nobody moves the clock, and without a cut-off.
+fn loaded() -> Epochs {
     let (clock, _) = Clock::manual(Duration::from_secs(NOW));
     let epochs = Epochs::builder().clock(clock).build().expect("the defaults are fine");
+    let now = epochs.clock().now();
+    let head = StoreTime::ZERO;
+    epochs.synced(Synced { asked_at: now, answered_at: now, store_clock: now.wall, head });
+    epochs
+}
+
+fn with_a_thousand_cut_offs() -> Epochs {
+    let epochs = loaded();
     for user in 0..1_000 {
         let scope = Scope::user(&format!("user-{user}")).expect("a short name is an identifier");
         // Far below anything the store below has issued.
         epochs.raise(&scope, CutOff::at(StoreTime::from_micros(1_000 + user), Demand::Login));
     }
-    let now = epochs.clock().now();
-    epochs.synced(Synced { asked_at: now, answered_at: now, store_clock: now.wall, head: epochs.newest() });
     epochs
 }
 

@@ -60,7 +60,7 @@ impl<'r> Presented<'r> {
 fn credentials(value: &[u8]) -> Result<Presented<'_>, Rejection> {
     // What nearly all of them are, and the rest in words.
     if let Some((bearer, token)) = value.split_at_checked(BEARER_LEN)
-        && bearer.eq_ignore_ascii_case(b"Bearer ")
+        && (bearer == b"Bearer " || bearer.eq_ignore_ascii_case(b"Bearer "))
     {
         return Ok(Presented(token));
     }
