@@ -17,6 +17,7 @@ bench:
     cargo bench --bench summary
     cargo bench --bench buckets
     bash .ci/databases cargo bench --bench bulk
+    bash .ci/databases cargo run --release --manifest-path benches/peers/Cargo.toml
 
 # The instruction counts of the hot paths against the baseline
 instructions:

@@ -1,0 +1,81 @@
+//! Our layer over epochs that were loaded by hand.
+
+use std::{hint::black_box, rc::Rc, time::Duration};
+
+use axum::body::Body;
+use http::Request;
+use jsonwebtoken::Algorithm as Jwa;
+use tokio::runtime::Runtime;
+use tower::{Layer, service_fn};
+use tower_revocation::{
+    Demand, Epochs, RevocationLayer, Scope, Verified, Verifier,
+    cutoff::{CutOff, StoreTime},
+    epochs::Synced,
+    token::{Algorithm, KeySet, VerifyingKey},
+    verify::IssuerRules,
+};
+
+use crate::{
+    fixture::{self, AUDIENCE, EC, ISSUER, KID, RSA, Requests, SECRET},
+    inner,
+    rounds::Contender,
+};
+
+/// Cut-offs of so many users, of whom none has a token here. All are newer than the tokens, so
+/// every request looks for those of its own scopes.
+pub(crate) fn epochs(cut_offs: u64) -> Epochs {
+    let epochs = Epochs::builder()
+        .max_staleness(Duration::from_secs(24 * 3_600))
+        .build()
+        .expect("a day is long enough");
+    let now = epochs.clock().now();
+    let micros = now.wall.as_micros() as u64;
+    for user in 0..cut_offs {
+        let user_id = format!("c1d2e3f4-0000-4000-8000-{user:012}");
+        let scope = Scope::user(&user_id).expect("a UUID is an identifier");
+        let before = StoreTime::from_micros(micros - cut_offs + user);
+        epochs.raise(&scope, CutOff::at(before, Demand::Login));
+    }
+    epochs.synced(Synced {
+        asked_at: now,
+        answered_at: now,
+        store_clock: now.wall,
+        head: epochs.newest(),
+    });
+    epochs
+}
+
+pub(crate) fn verifier(algorithm: Jwa, epochs: &Epochs) -> Verifier {
+    let key = match algorithm {
+        Jwa::RS256 => VerifyingKey::from_pem(Algorithm::RS256, RSA.as_bytes()),
+        Jwa::ES256 => VerifyingKey::from_pem(Algorithm::ES256, EC.as_bytes()),
+        _ => VerifyingKey::hmac(Algorithm::HS256, SECRET.as_bytes()),
+    };
+    let key = key.expect("the keys of the tests are keys").with_kid(KID);
+    let keys = KeySet::new([key]).expect("one key is a set");
+    let rules = IssuerRules::new(ISSUER, keys).audience(AUDIENCE);
+    Verifier::builder(epochs.clone()).issuer(rules).build().expect("the rules are complete")
+}
+
+pub(crate) fn contender(
+    runtime: &Rc<Runtime>,
+    algorithm: Jwa,
+    epochs: &Epochs,
+    requests: &Requests,
+) -> Contender {
+    let layer = RevocationLayer::new(verifier(algorithm, epochs));
+    let layered = layer.layer(service_fn(async |request: Request<Body>| {
+        let caller: &Verified = request.extensions().get().expect("the layer has put it there");
+        black_box(caller.subject());
+        inner::answer()
+    }));
+    Contender::new(NAME, runtime, requests, layered, inner::bare())
+}
+
+/// On one token, whose signature no longer matters.
+pub(crate) fn warm(runtime: &Rc<Runtime>) -> Contender {
+    let requests = Requests::bearing(&fixture::tokens(Jwa::RS256, 1));
+    contender(runtime, Jwa::RS256, &epochs(1_000), &requests)
+}
+
+pub(crate) const NAME: &str = "tower-revocation";
