@@ -51,6 +51,11 @@ impl<'a> Payload<'a> {
         }
     }
 
+    /// The payload as it came.
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// Whether a claim of this name is there, whatever its value.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.claim(name).is_some()

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Authentic, Checked, Rejection, Remembered, Verified, VerifierBuilder, issuer::Issuer, judge,
-    record::Record,
+    own, record::Record,
 };
 use crate::{
     clock::Reading,
@@ -188,7 +188,7 @@ impl Verifier {
         judge::kind(&issuer.rules.typ, &payload)?;
         let claims = payload.claims(&issuer.rules)?;
         let stamp = judge::claims(issuer, &claims)?;
-        let own: C = serde_json::from_str(token.payload).map_err(|_| Rejection::CustomClaims)?;
+        let own: C = own::claims(&payload)?;
         let fingerprints = epochs.fingerprints(claims.scopes());
         let record = Record::new(issuer.clone(), generation, claims, stamp, fingerprints, own);
         Ok(Verified::new(Arc::new(record)).expect("its own claims are of this type"))
