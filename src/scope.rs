@@ -67,13 +67,12 @@ impl Id {
         if text.len() > MAX_ID_BYTES {
             return Err(InvalidId::TooLong);
         }
-        // Nearly all are ASCII, and a load checks a million of them.
-        let control = if text.is_ascii() {
-            text.bytes().any(|byte| byte.is_ascii_control())
-        } else {
-            text.chars().any(char::is_control)
-        };
-        if control {
+        // Nearly all are, and a load checks a million of them. To the end, whatever comes: that way
+        // the compiler takes many bytes at a time.
+        if text.bytes().fold(true, |printable, byte| printable & matches!(byte, b' '..=b'~')) {
+            return Ok(());
+        }
+        if text.chars().any(char::is_control) {
             return Err(InvalidId::ControlCharacter);
         }
         if !text.is_ascii() && !text.nfc().eq(text.chars()) {

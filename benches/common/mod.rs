@@ -14,7 +14,7 @@ use tower_revocation::{
     cutoff::StoreTime,
     epochs::{Epochs, Synced},
     token::{Algorithm, CryptoBackend, KeySet, VerifyingKey},
-    verify::IssuerRules,
+    verify::{IssuerRules, VerifierBuilder},
 };
 
 const ISSUER: &str = "https://issuer.example";
@@ -91,9 +91,18 @@ impl Sample {
 
     /// Ours, with this crypto library and these epochs.
     pub(crate) fn verifier(&self, backend: CryptoBackend, epochs: &Epochs) -> Verifier {
+        self.settings(backend, epochs).build().unwrap()
+    }
+
+    /// The same, to which every token is a new one.
+    pub(crate) fn cold_verifier(&self, backend: CryptoBackend, epochs: &Epochs) -> Verifier {
+        self.settings(backend, epochs).token_cache_bytes(0).build().unwrap()
+    }
+
+    fn settings(&self, backend: CryptoBackend, epochs: &Epochs) -> VerifierBuilder {
         let keys = KeySet::new([self.key.clone()]).unwrap();
         let rules = IssuerRules::new(ISSUER, keys).audience(AUDIENCE);
-        Verifier::builder(epochs.clone()).issuer(rules).crypto(backend).build().unwrap()
+        Verifier::builder(epochs.clone()).issuer(rules).crypto(backend)
     }
 
     /// `jsonwebtoken::decode`, on aws-lc, with issuer, audience and expiry checked.

@@ -1,148 +1,18 @@
-//! The registered claims ([RFC 7519, section 4.1](https://www.rfc-editor.org/rfc/rfc7519#section-4.1)
-//! and [RFC 9068, section 2.2](https://www.rfc-editor.org/rfc/rfc9068#section-2.2)), and ours.
-//!
-//! Every claim has the one JSON type it may have. What the values *mean* (is it expired, is it
-//! for us) is judged in [`verify`](crate::verify).
+//! The claims of a token, kept for as long as somebody holds its proof.
 
-use std::{borrow::Cow, collections::HashSet};
-
-use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 
 use super::{
-    ClaimProblem, IssuerRules, Malformed, Problem,
-    json::{Object, Raw},
-    texts::{Entries, Part, Said, Texts},
+    Problem,
+    registered::Registered,
+    texts::{Entries, Part, Texts},
 };
 use crate::scope::{ScopeKind, ScopeRef};
-
-/// The last second of the year 9999: later times do not fit the formats that people read.
-const MAX_TIME: u64 = 253_402_300_799;
-
-/// The highest issue stamp there is: one above the highest cut-off.
-const MAX_STAMP: u64 = 1 << 63;
-
-/// More groups than this are refused: each costs a look-up.
-pub(crate) const MAX_GROUPS: usize = 256;
-
-/// The payload of a token, read but not believed.
-///
-/// Before the signature is checked, only [`issuer`](Payload::issuer) may be asked: it chooses the
-/// rules and the keys.
-pub(crate) struct Payload<'a> {
-    object: Object<'a>,
-}
-
-impl<'a> Payload<'a> {
-    /// Reads the payload: one object, no member twice at any depth.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, Malformed> {
-        Ok(Self { object: Object::parse(text)? })
-    }
-
-    /// `iss`.
-    pub(crate) fn issuer(&self) -> Result<Cow<'a, str>, Problem> {
-        required("iss", self.string("iss"))
-    }
-
-    /// Whether a claim of this name is there, whatever its value.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.object.get(name).is_some()
-    }
-
-    /// A claim that is a string if it is there.
-    pub(crate) fn string(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Problem> {
-        self.read(name, Raw::string)
-    }
-
-    /// The claims, with the groups that `rules` find, and with the prefix that they give to
-    /// identifiers.
-    pub(crate) fn claims(&self, rules: &IssuerRules) -> Result<Claims, Problem> {
-        let subject = required("sub", self.string("sub"))?;
-        let audience = self.audience()?;
-        let expires_at = required("exp", self.time("exp"))?;
-        let not_before = self.time("nbf")?;
-        let issued_at = required("iat", self.time("iat"))?;
-        let token_id = self.string("jti")?;
-        let session = self.string("sid")?;
-        let stamp =
-            self.read("rvs", |value| value.whole_number().filter(|&stamp| stamp <= MAX_STAMP))?;
-        let auth_time = self.time("auth_time")?;
-        let acr = self.string("acr")?;
-        let logged_in_at = self.time("oat")?;
-        let client_id = self.string("client_id")?;
-        let scope = self.string("scope")?;
-        let groups = self.groups(&rules.groups_claim)?;
-        let said = Said {
-            subject: &subject,
-            session: session.as_deref(),
-            token_id: token_id.as_deref(),
-            acr: acr.as_deref(),
-            client_id: client_id.as_deref(),
-            scope: scope.as_deref(),
-            groups: &groups,
-            audience: &audience,
-        };
-        let mut claims = Claims {
-            texts: Texts::new(&rules.subject_prefix, &said)?,
-            expires_at,
-            issued_at,
-            not_before: not_before.into(),
-            stamp: stamp.into(),
-            auth_time: auth_time.into(),
-            logged_in_at: logged_in_at.into(),
-        };
-        if let Some(function) = &rules.groups_from {
-            let groups = &function.tell(self, &claims)?;
-            claims.texts = Texts::new(&rules.subject_prefix, &Said { groups, ..said })?;
-        }
-        Ok(claims)
-    }
-
-    /// A claim as the service wants it; `None` if it is not there or of another type.
-    pub(super) fn read_as<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        serde_json::from_str(self.object.get(name)?.text()).ok()
-    }
-
-    fn audience(&self) -> Result<Vec<Cow<'a, str>>, Problem> {
-        let audience = self.read("aud", |value| match value.string() {
-            Some(one) => Some(vec![one]),
-            None => strings(&value.array()?).filter(|several| !several.is_empty()),
-        })?;
-        Ok(audience.unwrap_or_default())
-    }
-
-    fn groups(&self, claim: &str) -> Result<Vec<Cow<'a, str>>, Problem> {
-        let problem = |problem| Problem::Claim { name: "groups", problem };
-        let Some(value) = self.object.get(claim) else { return Ok(Vec::new()) };
-        let entries = value.array().ok_or(problem(ClaimProblem::WrongType))?;
-        if entries.len() > MAX_GROUPS {
-            return Err(problem(ClaimProblem::TooMany));
-        }
-        let groups = strings(&entries).ok_or(problem(ClaimProblem::WrongType))?;
-        let mut seen = HashSet::with_capacity(groups.len());
-        if !groups.iter().all(|group| seen.insert(&**group)) {
-            return Err(problem(ClaimProblem::Duplicate));
-        }
-        Ok(groups)
-    }
-
-    fn time(&self, name: &'static str) -> Result<Option<u64>, Problem> {
-        self.read(name, |value| value.whole_number().filter(|&time| time <= MAX_TIME))
-    }
-
-    fn read<T>(
-        &self,
-        name: &'static str,
-        read: impl Fn(Raw<'a>) -> Option<T>,
-    ) -> Result<Option<T>, Problem> {
-        let Some(value) = self.object.get(name) else { return Ok(None) };
-        read(value).map(Some).ok_or(Problem::Claim { name, problem: ClaimProblem::WrongType })
-    }
-}
 
 /// The claims, each of the right type.
 ///
 /// Small, and one allocation, since many of them are kept.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Claims {
     texts: Texts,
     expires_at: u64,
@@ -151,6 +21,25 @@ pub(crate) struct Claims {
     stamp: Optional,
     auth_time: Optional,
     logged_in_at: Optional,
+}
+
+impl Claims {
+    /// Copies them, with `prefix` in front of each identifier.
+    pub(super) fn new(
+        prefix: &str,
+        registered: &Registered<'_>,
+        groups: &[Cow<'_, str>],
+    ) -> Result<Self, Problem> {
+        Ok(Self {
+            texts: Texts::new(prefix, registered, groups)?,
+            expires_at: registered.expires_at,
+            issued_at: registered.issued_at,
+            not_before: registered.not_before.into(),
+            stamp: registered.stamp.into(),
+            auth_time: registered.auth_time.into(),
+            logged_in_at: registered.logged_in_at.into(),
+        })
+    }
 }
 
 /// Identifiers come with the issuer's prefix, as they name scopes. Times are whole seconds since
@@ -236,7 +125,7 @@ impl Claims {
 }
 
 /// A number that may be missing, in eight bytes: none of ours is as high as `u64::MAX`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Optional(u64);
 
 impl Optional {
@@ -249,14 +138,6 @@ impl From<Option<u64>> for Optional {
     fn from(number: Option<u64>) -> Self {
         Self(number.unwrap_or(u64::MAX))
     }
-}
-
-fn required<T>(name: &'static str, value: Result<Option<T>, Problem>) -> Result<T, Problem> {
-    value?.ok_or(Problem::Claim { name, problem: ClaimProblem::Missing })
-}
-
-fn strings<'a>(entries: &[Raw<'a>]) -> Option<Vec<Cow<'a, str>>> {
-    entries.iter().map(|entry| entry.string()).collect()
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
 //! Groups by a function of the service's own.
 
-use std::{borrow::Cow, collections::HashSet, fmt, num::NonZeroU32, sync::Arc};
+use std::{collections::HashSet, fmt, num::NonZeroU32, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use super::{
-    ClaimProblem, Problem,
-    claims::{Claims, MAX_GROUPS, Payload},
-};
+use super::{ClaimProblem, Claims, MAX_GROUPS, Payload, Problem, list::List};
 use crate::scope::Id;
 
 /// What a token says, for [`IssuerRules::groups_from`](super::IssuerRules::groups_from). Its signature
@@ -73,7 +70,7 @@ impl GroupsFrom {
         &self,
         payload: &Payload<'_>,
         claims: &Claims,
-    ) -> Result<Vec<Cow<'static, str>>, Problem> {
+    ) -> Result<List<'static>, Problem> {
         let problem = |problem| Problem::Claim { name: "groups", problem };
         let told = (self.0)(&TokenClaims { payload, claims });
         let groups = told.ok_or(problem(ClaimProblem::NoGroups))?;

@@ -7,7 +7,7 @@
 //! Values are kept as the text they were. A number is judged by its digits, so that none is
 //! rounded, and by nobody's feature flags.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -21,9 +21,12 @@ use super::Malformed;
 /// bounds the work.
 const MAX_DEPTH: usize = 32;
 
+/// So many names are compared in pairs.
+const FEW: usize = 16;
+
 /// An object: its members, each value as text.
 pub(super) struct Object<'a> {
-    members: Vec<(Name<'a>, &'a RawValue)>,
+    members: Vec<(Text<'a>, &'a RawValue)>,
 }
 
 impl<'a> Object<'a> {
@@ -46,12 +49,12 @@ impl<'a> Object<'a> {
 
 /// The text of a value.
 #[derive(Clone, Copy)]
-pub(super) struct Raw<'a>(&'a RawValue);
+pub(super) struct Raw<'a>(pub(super) &'a RawValue);
 
 impl<'a> Raw<'a> {
     /// A string.
     pub(super) fn string(self) -> Option<Cow<'a, str>> {
-        serde_json::from_str::<Name<'a>>(self.0.get()).ok().map(|name| name.0)
+        serde_json::from_str::<Text<'a>>(self.0.get()).ok().map(|text| text.0)
     }
 
     /// A whole number that is not negative, written without fraction and exponent.
@@ -72,20 +75,36 @@ impl<'a> Raw<'a> {
     }
 }
 
+/// Whether two of the items have one name.
+pub(super) fn has_twins<T>(items: &[T], name: impl Fn(&T) -> &str) -> bool {
+    // A table is not worth it. Each is held against those before it.
+    if items.len() <= FEW {
+        return items
+            .iter()
+            .enumerate()
+            .any(|(at, item)| items[..at].iter().any(|other| name(other) == name(item)));
+    }
+    let mut seen = HashSet::with_capacity(items.len());
+    !items.iter().all(|item| seen.insert(name(item)))
+}
+
 fn parse_at(text: &str, depth: usize) -> Result<Object<'_>, Malformed> {
     let object: Object<'_> = serde_json::from_str(text).map_err(|_| Malformed::Json)?;
-    let mut names: Vec<&str> = object.members.iter().map(|(name, _)| &*name.0).collect();
-    names.sort_unstable();
-    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+    if has_twins(&object.members, |(name, _)| &name.0) {
         return Err(Malformed::DuplicateMember);
     }
     for (_, value) in &object.members {
-        check_nested(value, depth)?;
+        check_below(value, depth)?;
     }
     Ok(object)
 }
 
-fn check_nested(value: &RawValue, depth: usize) -> Result<(), Malformed> {
+/// Refuses a value of a member in which a member stands twice, or that is too deep.
+pub(super) fn check_nested(value: &RawValue) -> Result<(), Malformed> {
+    check_below(value, MAX_DEPTH)
+}
+
+fn check_below(value: &RawValue, depth: usize) -> Result<(), Malformed> {
     let text = value.get();
     if !text.starts_with(['{', '[']) {
         return Ok(());
@@ -95,33 +114,33 @@ fn check_nested(value: &RawValue, depth: usize) -> Result<(), Malformed> {
         return parse_at(text, depth).map(drop);
     }
     let entries: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Malformed::Json)?;
-    entries.into_iter().try_for_each(|entry| check_nested(entry, depth))
+    entries.into_iter().try_for_each(|entry| check_below(entry, depth))
 }
 
 /// A string, borrowed if it was written without an escape.
-struct Name<'a>(Cow<'a, str>);
+pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
+        struct TextVisitor;
 
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Borrowed(text)))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Name<'de>, E> {
-                Ok(Name(Cow::Owned(text.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
             }
         }
 
-        deserializer.deserialize_str(NameVisitor)
+        deserializer.deserialize_str(TextVisitor)
     }
 }
 
@@ -164,6 +183,22 @@ mod tests {
             assert_eq!(Object::parse(text).err(), Some(Malformed::DuplicateMember), "{text}");
         }
         assert!(Object::parse(r#"{"a":{"a":[{"a":1},{"a":1}]}}"#).is_ok());
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_found_among_any_number() {
+        for count in [2, FEW - 1, FEW, FEW + 1, 500] {
+            let members = |last: usize| {
+                let names = (1..count).chain([last]);
+                let members: Vec<_> = names.map(|name| format!("\"{name}\":0")).collect();
+                format!("{{{}}}", members.join(","))
+            };
+            assert!(Object::parse(&members(0)).is_ok());
+            for twin in [1, count - 1] {
+                let refused = Object::parse(&members(twin)).err();
+                assert_eq!(refused, Some(Malformed::DuplicateMember), "{count}");
+            }
+        }
     }
 
     #[test]

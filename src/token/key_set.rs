@@ -1,9 +1,6 @@
 //! The keys of one issuer.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::{cmp::Ordering, sync::Arc};
 
 use super::{Algorithm, CryptoBackend, Problem, VerifyingKey, jwk, key::nameless};
 use crate::error::ConfigError;
@@ -29,14 +26,8 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone, Debug)]
 pub struct KeySet {
-    keys: Arc<HashMap<Name, VerifyingKey>>,
-}
-
-/// By what a key is found.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Name {
-    Kid(String),
-    Nameless(Algorithm),
+    /// In the [order] of what they are found by.
+    keys: Arc<[VerifyingKey]>,
 }
 
 impl KeySet {
@@ -48,14 +39,14 @@ impl KeySet {
     /// `kid`, or two of one algorithm have none, [`ConfigError::MixedKeySet`] if there are secrets
     /// and public keys.
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, ConfigError> {
-        let mut set = HashMap::new();
+        let mut set = Vec::new();
         for key in keys {
             add(&mut set, key)?;
         }
         if set.is_empty() {
             return Err(ConfigError::Missing { field: "keys" });
         }
-        Ok(Self { keys: Arc::new(set) })
+        Ok(Self { keys: set.into() })
     }
 
     /// A JWK set ([RFC 7517, section 5](https://www.rfc-editor.org/rfc/rfc7517#section-5)).
@@ -80,7 +71,7 @@ impl KeySet {
             keys.retain(|key| !key.is_secret());
             skipped.extend((keys.len()..all).map(|_| ConfigError::MixedKeySet));
         }
-        let mut set = HashMap::new();
+        let mut set = Vec::new();
         for key in keys {
             if let Err(problem) = add(&mut set, key) {
                 skipped.push(problem);
@@ -90,14 +81,12 @@ impl KeySet {
             let first = (!skipped.is_empty()).then(|| skipped.swap_remove(0));
             return Err(first.unwrap_or(ConfigError::Missing { field: "keys" }));
         }
-        Ok((Self { keys: Arc::new(set) }, skipped))
+        Ok((Self { keys: set.into() }, skipped))
     }
 
     /// The public keys as a JWK set, a JSON text, in the order of their ids. Secrets are left out.
     pub fn to_jwks(&self) -> String {
-        let mut keys: Vec<&VerifyingKey> = self.keys.values().collect();
-        keys.sort_unstable_by_key(|key| (key.kid(), key.algorithm()));
-        let keys: Vec<_> = keys.into_iter().filter_map(VerifyingKey::jwk).collect();
+        let keys: Vec<_> = self.keys.iter().filter_map(VerifyingKey::jwk).collect();
         serde_json::json!({ "keys": keys }).to_string()
     }
 
@@ -107,17 +96,11 @@ impl KeySet {
         kid: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<&VerifyingKey, Problem> {
-        let name = match kid {
-            Some(kid) => Name::Kid(kid.to_owned()),
-            None => Name::Nameless(algorithm),
-        };
-        let key = self.keys.get(&name).ok_or_else(|| {
-            let nameless = |name: &Name| matches!(name, Name::Nameless(_));
-            if kid.is_none() && self.keys.keys().any(nameless) {
-                Problem::Algorithm
-            } else {
-                Problem::UnknownKey
-            }
+        let place = self.keys.binary_search_by(|key| order(key, kid, algorithm));
+        let key = place.map(|place| &self.keys[place]).map_err(|_| {
+            // Those without a `kid` stand in front.
+            let nameless = self.keys.first().is_some_and(|key| key.kid().is_none());
+            if kid.is_none() && nameless { Problem::Algorithm } else { Problem::UnknownKey }
         })?;
         if key.algorithm() != algorithm {
             return Err(Problem::Algorithm);
@@ -127,25 +110,27 @@ impl KeySet {
 
     /// Whether this library can verify with every key.
     pub(crate) fn usable_with(&self, backend: CryptoBackend) -> Result<(), ConfigError> {
-        self.keys.values().try_for_each(|key| key.usable_with(backend))
+        self.keys.iter().try_for_each(|key| key.usable_with(backend))
     }
 }
 
-fn add(set: &mut HashMap<Name, VerifyingKey>, key: VerifyingKey) -> Result<(), ConfigError> {
-    if set.values().next().is_some_and(|other| other.is_secret() != key.is_secret()) {
+fn add(set: &mut Vec<VerifyingKey>, key: VerifyingKey) -> Result<(), ConfigError> {
+    if set.first().is_some_and(|other| other.is_secret() != key.is_secret()) {
         return Err(ConfigError::MixedKeySet);
     }
-    let name = match key.kid() {
-        Some(kid) => Name::Kid(kid.to_owned()),
-        None => Name::Nameless(key.algorithm()),
-    };
-    match set.entry(name) {
-        Entry::Vacant(place) => {
-            place.insert(key);
+    match set.binary_search_by(|other| order(other, key.kid(), key.algorithm())) {
+        Ok(_) => Err(ConfigError::DuplicateKid { kid: key.kid().unwrap_or("(no kid)").to_owned() }),
+        Err(place) => {
+            set.insert(place, key);
             Ok(())
         }
-        Entry::Occupied(_) => {
-            Err(ConfigError::DuplicateKid { kid: key.kid().unwrap_or("(no kid)").to_owned() })
-        }
     }
+}
+
+/// How a key stands to one of this `kid`, or without one of this algorithm.
+fn order(key: &VerifyingKey, kid: Option<&str>, algorithm: Algorithm) -> Ordering {
+    key.kid().cmp(&kid).then_with(|| match kid {
+        Some(_) => Ordering::Equal,
+        None => key.algorithm().cmp(&algorithm),
+    })
 }

@@ -5,11 +5,16 @@
 //! that the first one checks:
 //!
 //! 1. `jws` splits the three segments and decodes their base64url, in its only spelling;
-//! 2. `json` reads an object and refuses a member that stands twice, at any depth;
-//! 3. `header` accepts an algorithm of ours and none of the members that would choose a key or a
+//! 2. `header` accepts an algorithm of ours and none of the members that would choose a key or a
 //!    transformation;
+//! 3. `payload` reads one object and refuses a member that stands twice, at any depth;
 //! 4. [`KeySet`] finds the one key that the header names, and `backend` checks the signature;
-//! 5. `claims` reads the registered claims, each with the one type it may have.
+//! 5. `registered` holds the claims that we know, each with the one type it may have, and `claims`
+//!    is what is kept of them.
+//!
+//! Objects are read in one pass (`members`, and `plain` for payloads), as issuers write them. That
+//! gives up on whatever is odd, and `json` reads it again, member by member, to say what is wrong
+//! with it.
 //!
 //! What a token was verified to is kept in `cache`, so that for the next request with it none of that is
 //! done again.
@@ -21,6 +26,8 @@
 //! Keys are checked when they are made ([`VerifyingKey`], [`SigningKey`]): a weak one, or one for
 //! another algorithm, never gets into a set. All that touches a crypto library is in `backend`.
 
+#[cfg(test)]
+mod agreement;
 mod algorithm;
 mod backend;
 mod cache;
@@ -34,7 +41,12 @@ mod jws;
 mod key;
 mod key_format;
 mod key_set;
+mod list;
+mod members;
+mod payload;
+mod plain;
 mod problem;
+mod registered;
 mod rules;
 mod signing;
 mod texts;
@@ -43,15 +55,17 @@ pub use algorithm::Algorithm;
 pub use backend::CryptoBackend;
 pub(crate) use backend::default_backend;
 pub(crate) use cache::{Cached, SET_BYTES, TokenCache};
-pub(crate) use claims::{Claims, MAX_GROUPS, Payload};
+pub(crate) use claims::Claims;
 pub(crate) use encode::encode;
 pub use groups::TokenClaims;
 pub(crate) use header::Header;
 pub(crate) use jws::Compact;
 pub use key::VerifyingKey;
 pub use key_set::KeySet;
+pub(crate) use payload::Payload;
 pub(crate) use problem::Problem;
 pub use problem::{ClaimProblem, Malformed};
+pub(crate) use registered::MAX_GROUPS;
 pub use rules::{IssuerRules, TypPolicy};
 pub use signing::SigningKey;
 

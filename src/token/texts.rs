@@ -5,10 +5,10 @@
 
 use std::borrow::Cow;
 
-use super::Problem;
+use super::{Problem, registered::Registered};
 
 /// The texts, one after the other, and where each ends.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Texts {
     /// In the order of [`Part`]. The last two are [lists](Entries).
     buffer: Box<str>,
@@ -18,18 +18,6 @@ pub(super) struct Texts {
     prefix: u16,
     /// A bit for each part: whether it is there. An empty text is not a missing one.
     present: u8,
-}
-
-/// What they are made from.
-pub(super) struct Said<'a> {
-    pub(super) subject: &'a str,
-    pub(super) session: Option<&'a str>,
-    pub(super) token_id: Option<&'a str>,
-    pub(super) acr: Option<&'a str>,
-    pub(super) client_id: Option<&'a str>,
-    pub(super) scope: Option<&'a str>,
-    pub(super) groups: &'a [Cow<'a, str>],
-    pub(super) audience: &'a [Cow<'a, str>],
 }
 
 /// A place in the buffer.
@@ -46,22 +34,26 @@ pub(super) enum Part {
 }
 
 impl Texts {
-    /// Copies what the token said, with `prefix` in front of subject, session, token id and groups.
-    pub(super) fn new(prefix: &str, said: &Said<'_>) -> Result<Self, Problem> {
-        let length = said.length(prefix);
+    /// Copies them, with `prefix` in front of subject, session, token id and groups.
+    pub(super) fn new(
+        prefix: &str,
+        claims: &Registered<'_>,
+        groups: &[Cow<'_, str>],
+    ) -> Result<Self, Problem> {
+        let length = length(prefix, claims, groups);
         let too_large = |_| Problem::TooLarge;
         // From here on every length and position fits, too.
         u32::try_from(length).map_err(too_large)?;
         let mut texts =
             Writer { buffer: String::with_capacity(length), ends: [0; PARTS], present: 0 };
-        texts.write(Part::Subject, prefix, Some(said.subject));
-        texts.write(Part::Session, prefix, said.session);
-        texts.write(Part::TokenId, prefix, said.token_id);
-        texts.write(Part::Acr, "", said.acr);
-        texts.write(Part::ClientId, "", said.client_id);
-        texts.write(Part::Scope, "", said.scope);
-        texts.write_list(Part::Groups, prefix, said.groups);
-        texts.write_list(Part::Audience, "", said.audience);
+        texts.write(Part::Subject, prefix, Some(&claims.subject));
+        texts.write(Part::Session, prefix, claims.session.as_deref());
+        texts.write(Part::TokenId, prefix, claims.token_id.as_deref());
+        texts.write(Part::Acr, "", claims.acr.as_deref());
+        texts.write(Part::ClientId, "", claims.client_id.as_deref());
+        texts.write(Part::Scope, "", claims.scope.as_deref());
+        texts.write_list(Part::Groups, prefix, groups);
+        texts.write_list(Part::Audience, "", &claims.audience);
         let [ends @ .., _] = texts.ends;
         Ok(Self {
             buffer: texts.buffer.into_boxed_str(),
@@ -98,20 +90,6 @@ impl Texts {
     }
 }
 
-impl Said<'_> {
-    /// How long the buffer will be.
-    fn length(&self, prefix: &str) -> usize {
-        let Self { subject, session, token_id, acr, client_id, scope, groups, audience } = self;
-        let id = |id: &str| prefix.len() + id.len();
-        let plain = [acr, client_id, scope].into_iter().flatten().map(|text| text.len());
-        let ids = [session, token_id].into_iter().flatten().map(|text| id(text));
-        let entry = |length: usize| width(length) + length;
-        let groups = groups.iter().map(|group| entry(id(group)));
-        let audience = audience.iter().map(|audience| entry(audience.len()));
-        id(subject) + plain.chain(ids).sum::<usize>() + groups.chain(audience).sum::<usize>()
-    }
-}
-
 /// The entries of a list: before each stands its length in ASCII, see [`push_length`], since there
 /// is no character that none of them may hold.
 #[derive(Clone, Debug)]
@@ -133,6 +111,18 @@ impl<'a> Iterator for Entries<'a> {
         }
         None
     }
+}
+
+/// How long the buffer will be.
+fn length(prefix: &str, claims: &Registered<'_>, groups: &[Cow<'_, str>]) -> usize {
+    let Registered { subject, session, token_id, acr, client_id, scope, audience, .. } = claims;
+    let id = |id: &str| prefix.len() + id.len();
+    let ids = [session, token_id].into_iter().flatten().map(|text| id(text));
+    let plain = [acr, client_id, scope].into_iter().flatten().map(|text| text.len());
+    let entry = |length: usize| width(length) + length;
+    let groups = groups.iter().map(|group| entry(id(group)));
+    let audience = audience.iter().map(|audience| entry(audience.len()));
+    id(subject) + ids.chain(plain).chain(groups).chain(audience).sum::<usize>()
 }
 
 struct Writer {
@@ -185,35 +175,27 @@ const MORE: u8 = 0x40;
 mod tests {
     use super::*;
 
-    const NOTHING: Said<'_> = Said {
-        subject: "",
-        session: None,
-        token_id: None,
-        acr: None,
-        client_id: None,
-        scope: None,
-        groups: &[],
-        audience: &[],
-    };
-
     #[test]
     fn a_list_gives_back_its_entries_of_any_length_and_text() {
-        let entries: Vec<Cow<'_, str>> = [0, 1, 63, 64, 65, 4095, 4096, 300_000]
-            .map(|length| "\u{e9}".repeat(length).into())
-            .into();
-        let said = Said { audience: &entries, groups: &entries, ..NOTHING };
-        let texts = Texts::new("p\u{e9}:", &said).unwrap();
-        assert!(texts.list(Part::Audience).eq(entries.iter().map(|entry| &**entry)));
-        let groups = texts.list(Part::Groups);
-        assert!(groups.clone().all(|group| group.starts_with("p\u{e9}:")));
-        assert!(groups.map(|group| texts.bare(group)).eq(entries.iter().map(|entry| &**entry)));
-        assert_eq!(texts.buffer.len(), said.length("p\u{e9}:"));
+        let prefix = "p\u{e9}:";
+        let lengths = [0, 1, 63, 64, 65, 4095, 4096, 300_000];
+        let entries = lengths.map(|length| Cow::from("\u{e9}".repeat(length)));
+        let claims =
+            Registered { audience: entries.iter().cloned().collect(), ..Registered::default() };
+        let texts = Texts::new(prefix, &claims, &entries).unwrap();
+        assert!(texts.list(Part::Audience).eq(entries.iter()));
+        assert!(texts.list(Part::Groups).all(|group| group.starts_with(prefix)));
+        assert!(texts.list(Part::Groups).map(|group| texts.bare(group)).eq(entries.iter()));
+        // Neither too short nor too long, or it would have been allocated twice.
+        assert_eq!(texts.buffer.len(), length(prefix, &claims, &entries));
     }
 
     #[test]
     fn an_empty_text_is_not_a_missing_one() {
-        let said = Said { session: Some(""), acr: Some(""), scope: Some("a b"), ..NOTHING };
-        let texts = Texts::new("", &said).unwrap();
+        let [empty, two] = ["", "a b"].map(|text| Some(Cow::from(text)));
+        let claims =
+            Registered { session: empty.clone(), acr: empty, scope: two, ..Registered::default() };
+        let texts = Texts::new("", &claims, &[]).unwrap();
         assert_eq!(texts.text(Part::Session), Some(""));
         assert_eq!(texts.text(Part::TokenId), None);
         assert_eq!(texts.text(Part::Acr), Some(""));

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Authentic, Checked, Rejection, Remembered, Verified, VerifierBuilder, issuer::Issuer, judge,
-    record::Record,
+    own, record::Record,
 };
 use crate::{
     clock::Reading,
@@ -172,23 +172,24 @@ impl Verifier {
         C: DeserializeOwned + Send + Sync + 'static,
     {
         let Shared { epochs, backend, max_token_bytes, issuers, .. } = &*self.shared;
-        let token = Compact::parse(token, *max_token_bytes)?;
-        let header = Header::parse(&token.header)?;
-        let payload = Payload::parse(&token.payload).map_err(Rejection::Malformed)?;
+        let mut buffer = Vec::new();
+        let token = Compact::parse(token, *max_token_bytes, &mut buffer)?;
+        let header = Header::parse(token.header)?;
+        let payload = Payload::parse(token.payload).map_err(Rejection::Malformed)?;
         let issuer = issuers.get(&*payload.issuer()?).ok_or(Rejection::UnknownIssuer)?;
         judge::typ(&issuer.rules.typ, header.typ.as_deref())?;
         // Before the keys: see there.
         let generation = issuer.keys.generation();
         let keys = issuer.keys.load();
         let key = keys.find(header.kid.as_deref(), header.algorithm)?;
-        if !key.verifies(*backend, token.signed, &token.signature) {
+        if !key.verifies(*backend, token.signed, token.signature) {
             return Err(Rejection::Signature);
         }
 
         judge::kind(&issuer.rules.typ, &payload)?;
         let claims = payload.claims(&issuer.rules)?;
         let stamp = judge::claims(issuer, &claims)?;
-        let own: C = serde_json::from_str(&token.payload).map_err(|_| Rejection::CustomClaims)?;
+        let own: C = own::claims(&payload)?;
         let fingerprints = epochs.fingerprints(claims.scopes());
         let record = Record::new(issuer.clone(), generation, claims, stamp, fingerprints, own);
         Ok(Verified::new(Arc::new(record)).expect("its own claims are of this type"))
