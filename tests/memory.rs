@@ -1,20 +1,33 @@
-//! What copies take, counted by the allocator. One test at a time: others would be counted.
+//! What copies and requests take, counted by the allocator. One test at a time: others would be
+//! counted.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "common/gate.rs"]
+mod gate;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    convert::Infallible,
+    future,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use http_body_util::Empty;
+use tower::{Layer, Service, service_fn};
 use tower_revocation::{
-    Demand, Epochs, Scope,
+    Demand, Epochs, RevocationLayer, Scope, Verified,
     cutoff::{CutOff, Stamp, StoreTime},
     epochs::Verdict,
 };
+
+use gate::{Gate, good_token};
 
 const USERS: u64 = 10_000_000;
 const MIB: usize = 1 << 20;
@@ -25,6 +38,11 @@ struct Counting;
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
+thread_local! {
+    /// How often this thread has asked for memory.
+    static ASKED: Cell<usize> = const { Cell::new(0) };
+}
+
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
@@ -33,6 +51,7 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         PEAK.fetch_max(live, Ordering::Relaxed);
+        ASKED.set(ASKED.get() + 1);
         unsafe { System.alloc(layout) }
     }
 
@@ -87,4 +106,43 @@ fn a_cut_off_among_many_takes_20_bytes() {
     assert!(most <= 20.0, "{most} bytes");
     // They are counted: a row is a key and a time.
     assert!(of_each(count) > 16.0, "{} bytes", of_each(count));
+}
+
+/// Answers, and drops the request.
+fn inner(_: Request<Empty<Bytes>>) -> future::Ready<Result<Response<Empty<Bytes>>, Infallible>> {
+    future::ready(Ok(Response::new(Empty::new())))
+}
+
+#[tokio::test]
+async fn a_request_with_a_known_token_allocates_no_more_than_its_extensions_do() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Gate { epochs, verifier, .. } = Gate::open();
+    // Somebody's, and newer than the token: so its own are looked up.
+    let newest = epochs.clock().now().wall.as_micros() as u64;
+    epochs.raise(
+        &Scope::user("bob").unwrap(),
+        CutOff::at(StoreTime::from_micros(newest), Demand::Login),
+    );
+    let bearer = HeaderValue::try_from(format!("Bearer {}", good_token())).unwrap();
+    let request = || {
+        let mut request = Request::new(Empty::<Bytes>::new());
+        request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+        request
+    };
+    let verified: Verified = verifier.verify(good_token().as_bytes()).unwrap();
+    let mut layered = RevocationLayer::new(verifier).layer(service_fn(inner));
+
+    let by_layer = request();
+    let before = ASKED.get();
+    assert!(layered.call(by_layer).await.unwrap().status().is_success());
+    let with_layer = ASKED.get() - before;
+
+    let mut by_hand = request();
+    let before = ASKED.get();
+    by_hand.extensions_mut().insert(verified);
+    assert!(inner(by_hand).await.unwrap().status().is_success());
+    let extensions = ASKED.get() - before;
+
+    assert_eq!(with_layer, extensions);
+    assert_eq!(extensions, 3);
 }
