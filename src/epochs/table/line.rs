@@ -112,6 +112,8 @@ impl Line {
     pub(super) fn remove(&mut self, key: u64) {
         if let Some(index) = self.index(key) {
             self.keys[index].store(0, Ordering::Relaxed);
+            let flag = self.times[index].load(Ordering::Relaxed) & FLAG;
+            self.times[index].store(flag, Ordering::Relaxed);
         }
     }
 
