@@ -16,6 +16,8 @@ bench:
     cargo bench --bench check --bench verify --bench layer
     cargo bench --bench summary
     cargo bench --bench buckets
+    cp Cargo.lock benches/table/
+    cargo run --release --manifest-path benches/table/Cargo.toml
     bash .ci/databases cargo bench --bench bulk
     bash .ci/databases cargo run --release --manifest-path benches/peers/Cargo.toml
 

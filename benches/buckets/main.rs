@@ -10,6 +10,8 @@ mod bytes;
 mod cost;
 mod plot;
 mod questions;
+#[path = "../common/svg.rs"]
+mod svg;
 
 use questions::share_asked;
 

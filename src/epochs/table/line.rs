@@ -41,10 +41,10 @@ impl Line {
     #[inline]
     pub(super) fn matches(&self, key: u64) -> u32 {
         let mut matches = 0;
-        for (index, place) in self.keys.iter().enumerate() {
+        for place in self.keys.iter().rev() {
             // Acquire; pairs with the Release in `insert`: who sees the key sees its time. Without
             // a branch: where a row lies in its line cannot be predicted.
-            matches |= u32::from((place.load(Ordering::Acquire) ^ key) < 2) << index;
+            matches = matches << 1 | u32::from((place.load(Ordering::Acquire) ^ key) < 2);
         }
         matches
     }
@@ -112,6 +112,8 @@ impl Line {
     pub(super) fn remove(&mut self, key: u64) {
         if let Some(index) = self.index(key) {
             self.keys[index].store(0, Ordering::Relaxed);
+            let flag = self.times[index].load(Ordering::Relaxed) & FLAG;
+            self.times[index].store(flag, Ordering::Relaxed);
         }
     }
 

@@ -50,13 +50,13 @@ impl Pages {
     pub(super) fn find(&self, key: u64) -> Found {
         let page = &self.0[page(key, self.0.len())].0;
         let (first, second) = lines(key);
-        let (first, second) = (&page[first], &page[second]);
-        let overflowed = first.is_flagged();
-        let mut found = Found { times: [0; 2], overflowed };
-        let mut matches = first.matches(key) | second.matches(key) << ROWS;
+        let lines = [&page[first], &page[second]];
+        let mut found = Found { times: [0; 2], overflowed: lines[0].is_flagged() };
+        let mut matches = lines[0].matches(key) | lines[1].matches(key) << ROWS;
         while matches != 0 {
             let index = matches.trailing_zeros() as usize;
-            let row = if index < ROWS { first.row(index) } else { second.row(index - ROWS) };
+            // Without a branch, as in `matches`: whether it was the first cannot be predicted either.
+            let row = lines[index / ROWS].row(index % ROWS);
             found.times[(row.key & 1) as usize] = row.time;
             matches &= matches - 1;
         }

@@ -1,0 +1,190 @@
+//! The rows of the table of cut-offs, in every order in which one thread can write them and others can
+//! see it, as far as the memory model of the language goes and not only this processor's.
+//!
+//! `cargo test --release` runs it, as does `.ci/run`. The two files are those of the crate, with two
+//! lines to a page, so that few rows crowd it.
+
+#![cfg(test)]
+
+use std::{collections::BTreeSet, mem::MaybeUninit, ops::RangeInclusive, sync::Mutex};
+
+use loom::{
+    model,
+    sync::{
+        Arc,
+        atomic::{self, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+#[path = "../../../src/epochs/table/line.rs"]
+#[allow(dead_code, reason = "the crate needs it")]
+mod line;
+#[path = "../../../src/epochs/table/pages.rs"]
+#[allow(dead_code, reason = "the crate needs it")]
+mod pages;
+
+mod huge {
+    pub(super) fn advise<T>(_: &mut [super::MaybeUninit<T>]) {}
+}
+
+use line::{Line, Row};
+use pages::Pages;
+
+const LINES: usize = 2;
+
+/// More than both lines have room for.
+const CROWD: u64 = 9;
+
+/// Keys of one page, all at home in its first line.
+fn key(number: u64) -> u64 {
+    number << 2
+}
+
+fn row(number: u64, time: u64) -> Row {
+    Row { key: key(number), time }
+}
+
+fn holding(numbers: RangeInclusive<u64>) -> Pages {
+    let pages = Pages::for_rows(0);
+    for number in numbers {
+        pages.insert(row(number, 1));
+    }
+    pages
+}
+
+fn time_of(pages: &Pages, number: u64) -> u64 {
+    pages.find(key(number)).times[0]
+}
+
+/// Runs it in every order: `read` on a thread of its own, which returns what it found, while this one
+/// writes. Returns all that was found.
+///
+/// This way round, because loom forgets that a thread has read a place once another has read it too,
+/// and a writer reads before it writes. What a reader may find that comes later, it does not forget.
+fn found<S: Send + Sync + 'static, F: Ord + Send + 'static>(
+    state: impl Fn() -> S + Send + Sync + 'static,
+    read: impl Fn(&S) -> F + Copy + Send + Sync + 'static,
+    write: impl Fn(&S) + Send + Sync + 'static,
+) -> BTreeSet<F> {
+    let found = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
+    let finds = found.clone();
+    model(move || {
+        let state = Arc::new(state());
+        let reader = thread::spawn({
+            let state = state.clone();
+            move || read(&state)
+        });
+        write(&state);
+        finds.lock().unwrap().insert(reader.join().unwrap());
+    });
+    let mut found = found.lock().unwrap();
+    std::mem::take(&mut found)
+}
+
+#[test]
+fn who_sees_a_key_sees_its_time() {
+    let found = found(
+        || {
+            let line = Line::new();
+            line.insert(row(1, 1));
+            line
+        },
+        |line| (line.matches(key(2)) != 0).then(|| line.row(1).time),
+        |line| assert!(line.insert(row(2, 7))),
+    );
+    assert_eq!(found, [None, Some(7)].into());
+}
+
+#[test]
+fn a_cut_off_once_seen_is_never_seen_lower() {
+    let found = found(
+        || holding(1..=1),
+        |pages| [(); 2].map(|()| [time_of(pages, 1), time_of(pages, 2)]),
+        |pages| {
+            assert!(pages.change(key(1), |_| 2));
+            assert!(pages.insert(row(2, 9)));
+            assert!(pages.change(key(1), |_| 3));
+        },
+    );
+    for [before, after] in &found {
+        assert!(after[0] >= before[0] && after[1] >= before[1], "{before:?} {after:?}");
+    }
+    for both in [[1, 0], [2, 0], [1, 9], [2, 9], [3, 9]] {
+        assert!(found.iter().any(|looks| looks.contains(&both)), "never {both:?}");
+    }
+}
+
+/// Whoever has read that something is the newest finds it: `Epochs::raise` says so last.
+#[test]
+fn what_is_the_newest_is_there() {
+    let found = found(
+        || (holding(1..=1), AtomicU64::new(0)),
+        |(pages, newest)| {
+            let known = newest.load(Ordering::Acquire);
+            (known, time_of(pages, 5), time_of(pages, 1))
+        },
+        |(pages, newest)| {
+            assert!(pages.insert(row(5, 7)));
+            newest.fetch_max(7, Ordering::Release);
+            assert!(pages.change(key(1), |_| 8));
+            newest.fetch_max(8, Ordering::Release);
+        },
+    );
+    for (known, inserted, raised) in &found {
+        assert!(*known < 7 || *inserted == 7, "{found:?}");
+        assert!(*known < 8 || *raised == 8, "{found:?}");
+    }
+    for known in [0, 7, 8] {
+        assert!(found.iter().any(|(found, ..)| *found == known), "{found:?}");
+    }
+}
+
+/// `Epochs::purge` raises the floor before it drops, and a check reads the floor last.
+#[test]
+fn what_a_purge_drops_is_covered_by_the_floor() {
+    let found = found(
+        || (holding(1..=2), AtomicU64::new(0)),
+        |(pages, floor)| {
+            let found = [1, 2].map(|number| time_of(pages, number));
+            (found, floor.load(Ordering::Acquire))
+        },
+        |(pages, floor)| {
+            floor.fetch_max(1, Ordering::Release);
+            for number in 1..=2 {
+                assert!(pages.change(key(number), |_| 0));
+            }
+            assert!(pages.insert(row(3, 5)));
+        },
+    );
+    for (found, floor) in &found {
+        assert!(found.iter().all(|time| *time.max(floor) == 1), "{found:?} over {floor}");
+    }
+    assert!(found.contains(&([1, 1], 0)) && found.contains(&([0, 0], 1)), "{found:?}");
+}
+
+/// What found no room is in a map beside, which is asked where a line says so.
+#[test]
+fn a_row_without_room_is_looked_for_elsewhere() {
+    let found = found(
+        || (holding(1..=CROWD - 1), AtomicU64::new(0)),
+        |(pages, newest)| {
+            let known = newest.load(Ordering::Acquire);
+            let found = pages.find(key(CROWD));
+            assert_eq!(found.times, [0, 0]);
+            (known, found.overflowed, time_of(pages, 1))
+        },
+        |(pages, newest)| {
+            assert!(!pages.insert(row(CROWD, 7)));
+            newest.fetch_max(7, Ordering::Release);
+            // In the word that holds the flag.
+            assert!(pages.change(key(1), |before| before + 1));
+            assert!(pages.find(key(CROWD)).overflowed);
+        },
+    );
+    for (known, overflowed, time) in &found {
+        assert!(*known < 7 || *overflowed, "{found:?}");
+        assert!([1, 2].contains(time), "{found:?}");
+    }
+    assert!(found.contains(&(0, false, 1)) && found.contains(&(7, true, 2)), "{found:?}");
+}
