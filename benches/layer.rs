@@ -1,7 +1,7 @@
 //! A request through the layer, whole, beside what it is instead of.
 //!
 //! - `inner`: the service alone, which does nothing. The request is built, so that is in all.
-//! - `layer`: the same behind the layer.
+//! - `layer`: the same behind the layer, to which the token is known: a new one is `verify`'s.
 //! - `bare`: the same behind nothing but `jsonwebtoken::decode` of the bearer token.
 //! - `sqlite`: one primary-key query per request through an `sqlx` pool, no token at all: what
 //!   asking a database costs when it is in the process and its file in the cache.

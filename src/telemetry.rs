@@ -11,6 +11,12 @@ pub(crate) fn accepted() {
     metrics::counter!("tower_revocation_accepted_total").increment(1);
 }
 
+/// The token of a request was not known from before, and is verified from the beginning.
+pub(crate) fn token_unknown() {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_token_cache_misses_total").increment(1);
+}
+
 /// A request was refused. Never logs the token or a part of it.
 pub(crate) fn refused(reason: &'static str, rejection: &dyn Display) {
     #[cfg(feature = "metrics")]

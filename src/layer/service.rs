@@ -66,7 +66,11 @@ impl<S, C> RevocationService<S, C> {
         let found = sources.find(request)?;
         let epochs = verifier.epochs();
         let now = epochs.clock().now();
-        let checked = verifier.check(found.token, || found.form(), now, *fresh_within)?;
+        let form = || {
+            telemetry::token_unknown();
+            found.form()
+        };
+        let checked = verifier.check(found.token, form, now, *fresh_within)?;
         let renewable = |token: &_| self.settings.revivable(token, request, now);
         let ruling = self.settings.rule(checked, now, renewable)?;
         Ok(match ruling {

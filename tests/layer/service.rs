@@ -120,15 +120,17 @@ fn counts_each_request_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     metrics::with_local_recorder(&recorder, || {
         let layer = RevocationLayer::new(Gate::open().verifier);
-        for request in [with_token(), Request::get("/"), Request::get("/")] {
+        for request in [with_token(), with_token(), Request::get("/"), Request::get("/")] {
             let request = request.body(Empty::<Bytes>::new()).unwrap();
             runtime.block_on(layer.layer(service_fn(hello)).oneshot(request)).unwrap();
         }
     });
     let counted = recorder.handle().render();
     for line in [
-        "tower_revocation_accepted_total 1\n",
+        "tower_revocation_accepted_total 2\n",
         "tower_revocation_refused_total{reason=\"missing\"} 2\n",
+        // The second time it was known.
+        "tower_revocation_token_cache_misses_total 1\n",
     ] {
         assert!(counted.contains(line), "{counted}");
     }
