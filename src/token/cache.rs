@@ -19,9 +19,11 @@
 //! # Who has to go
 //!
 //! In a full set an expired token goes first. Otherwise it is one of the *owner* (the user) who has most
-//! tokens in the set, the newcomer counted; of these, one that was not used since the last eviction. So a
-//! user who presents tokens of their own by the thousand pushes out one entry of others in each set, and from
-//! then on their own: to fill the cache, an attacker needs as many accounts as a set has ways.
+//! tokens in the set, the newcomer counted; of these, one that was not used since the last eviction. A
+//! newcomer pushes out one good token of others, and none if its owner has another one there; if that makes
+//! too little room, it is not kept. So a user who presents tokens of their own by the thousand, however large,
+//! pushes out one entry of others in each set, and from then on their own: to fill the cache, an attacker needs
+//! as many accounts as a set has ways.
 
 use std::{
     any::TypeId,
@@ -54,8 +56,8 @@ pub(crate) trait Cached {
     /// From when on nobody can want it, in whole seconds since 1970.
     fn expires_at(&self) -> u64;
 
-    /// What it takes in memory.
-    fn bytes(&self) -> usize;
+    /// What it takes in memory, of a token of so many bytes.
+    fn bytes(&self, token: usize) -> usize;
 }
 
 /// A bounded map from tokens to what they were verified to.
@@ -118,32 +120,25 @@ impl<V: Cached> TokenCache<V> {
     /// 1970.
     pub(crate) fn keep(&self, token: &[u8], kind: TypeId, value: Arc<V>, now: u64) {
         let Some(Place { set, tag }) = self.place(token, kind) else { return };
-        if token.len() + value.bytes() > ENTRY_BYTES {
+        if token.len() + value.bytes(token.len()) > ENTRY_BYTES {
             return;
         }
         let entry = Entry { token: token.into(), value };
         // Dropped after the lock.
         let mut gone: [Option<Entry<V>>; WAYS] = Default::default();
         let mut entries = set.entries.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = entries.position(token, tag) {
-            gone[same] = entries.ways[same].take();
-        }
-        let way = loop {
-            let free = entries.ways.iter().position(Option::is_none);
-            if let Some(free) = free
-                && entries.bytes() + entry.bytes() <= SET_BYTES - size_of::<Set<V>>()
-            {
-                break free;
-            }
-            let used = set.used.load(Ordering::Relaxed);
-            let victim = entries.victim(&entry, used, now);
-            // The next one is chosen by what was used from now on.
-            set.used.fetch_and(victim.used, Ordering::Relaxed);
-            gone[victim.way] = entries.ways[victim.way].take();
+        let same = entries.position(token, tag);
+        let Some(room) = entries.room(&entry, same, set.used.load(Ordering::Relaxed), now) else {
+            return;
         };
-        entries.tags[way] = tag;
-        entries.ways[way] = Some(entry);
-        set.used.fetch_and(!(1 << way), Ordering::Relaxed);
+        for (way, gone) in gone.iter_mut().enumerate() {
+            if room.gone & 1 << way != 0 {
+                *gone = entries.ways[way].take();
+            }
+        }
+        entries.tags[room.way] = tag;
+        entries.ways[room.way] = Some(entry);
+        set.used.store(room.used & !(1 << room.way), Ordering::Relaxed);
     }
 
     /// `None` for what is too short to end in a signature.
@@ -156,9 +151,11 @@ impl<V: Cached> TokenCache<V> {
     }
 }
 
-/// Who goes, and the ways that count as used from then on.
-struct Victim {
+/// Where a newcomer goes; a bit for each way that has to be empty then, and for each that counts as used
+/// from then on.
+struct Room {
     way: usize,
+    gone: u16,
     used: u16,
 }
 
@@ -171,39 +168,69 @@ impl<V: Cached> Entries<V> {
         (0..WAYS).find(is_it)
     }
 
-    fn bytes(&self) -> usize {
-        self.ways.iter().flatten().map(Entry::bytes).sum()
+    /// What has to go for `newcomer`, which was in the way `same` already. `None` if that is more than it
+    /// may push out.
+    fn room(
+        &self,
+        newcomer: &Entry<V>,
+        same: Option<usize>,
+        mut used: u16,
+        now: u64,
+    ) -> Option<Room> {
+        let taken = |way: &usize| self.ways[*way].is_some();
+        let all: u16 = (0..WAYS).filter(taken).map(|way| 1 << way).sum();
+        let mut held = all & !same.map_or(0, |way| 1 << way);
+        let owner = newcomer.value.owner();
+        let mut may_push_out_another = self.held(held).all(|(_, it)| it.value.owner() != owner);
+        loop {
+            let bytes: usize = self.held(held).map(|(_, entry)| entry.bytes()).sum();
+            let way = (!held).trailing_zeros() as usize;
+            if way < WAYS && bytes + newcomer.bytes() <= SET_BYTES - size_of::<Set<V>>() {
+                return Some(Room { way, gone: all & !held, used });
+            }
+            let victim = self.victim(held, owner, &mut used, now)?;
+            let entry = self.ways[victim].as_ref()?;
+            let is_anothers = entry.value.owner() != owner && entry.value.expires_at() > now;
+            if is_anothers && !std::mem::take(&mut may_push_out_another) {
+                return None;
+            }
+            held &= !(1 << victim);
+        }
     }
 
-    /// Who has to go for `newcomer`. There is somebody.
-    fn victim(&self, newcomer: &Entry<V>, used: u16, now: u64) -> Victim {
-        let held =
-            || self.ways.iter().enumerate().filter_map(|(way, entry)| Some((way, entry.as_ref()?)));
-        if let Some((way, _)) = held().find(|(_, entry)| entry.value.expires_at() <= now) {
-            return Victim { way, used };
+    /// Who of `held` goes for a token of `newcomer`'s.
+    fn victim(&self, held: u16, newcomer: u64, used: &mut u16, now: u64) -> Option<usize> {
+        if let Some((way, _)) = self.held(held).find(|(_, entry)| entry.value.expires_at() <= now) {
+            return Some(way);
         }
-        let newcomer = newcomer.value.owner();
         let of = |owner: u64| {
-            held().filter(|(_, entry)| entry.value.owner() == owner).count()
+            self.held(held).filter(|(_, entry)| entry.value.owner() == owner).count()
                 + usize::from(owner == newcomer)
         };
-        let most = held().map(|(_, entry)| of(entry.value.owner())).max().unwrap_or_default();
-        let candidates: u16 = held()
+        let most = self.held(held).map(|(_, entry)| of(entry.value.owner())).max()?;
+        let candidates: u16 = self
+            .held(held)
             .filter(|(_, entry)| of(entry.value.owner()) == most)
             .map(|(way, _)| 1 << way)
             .sum();
         // If all of them were used, that tells nothing: from now on none was.
-        let (unused, used) = match candidates & !used {
-            0 => (candidates, used & !candidates),
-            unused => (unused, used),
-        };
-        Victim { way: unused.trailing_zeros() as usize, used }
+        if candidates & !*used == 0 {
+            *used &= !candidates;
+        }
+        Some((candidates & !*used).trailing_zeros() as usize)
+    }
+
+    /// The entries in the ways of a mask.
+    fn held(&self, held: u16) -> impl Iterator<Item = (usize, &Entry<V>)> {
+        (0..WAYS)
+            .filter(move |way| held & 1 << way != 0)
+            .filter_map(|way| Some((way, self.ways[way].as_ref()?)))
     }
 }
 
 impl<V: Cached> Entry<V> {
     fn bytes(&self) -> usize {
-        self.token.len() + self.value.bytes()
+        self.token.len() + self.value.bytes(self.token.len())
     }
 }
 
@@ -234,7 +261,7 @@ mod tests {
             self.expires_at
         }
 
-        fn bytes(&self) -> usize {
+        fn bytes(&self, _: usize) -> usize {
             self.bytes
         }
     }
@@ -264,7 +291,11 @@ mod tests {
         }
 
         fn bytes(&self) -> usize {
-            let of = |set: &Set<Known>| size_of_val(set) + set.entries.read().unwrap().bytes();
+            let of = |set: &Set<Known>| {
+                let entries = set.entries.read().unwrap();
+                let entries = entries.held(u16::MAX).map(|(_, entry)| entry.bytes()).sum::<usize>();
+                size_of_val(set) + entries
+            };
             self.sets.iter().map(of).sum()
         }
     }
@@ -359,6 +390,31 @@ mod tests {
         }
         let after = others.iter().filter(there).count();
         assert!(before - after <= sets, "{before} before, {after} after");
+    }
+
+    #[test]
+    fn not_even_with_large_tokens() {
+        let cache = cache(1);
+        let others: Vec<u64> = (1_000..1_000 + WAYS as u64).collect();
+        for &owner in &others {
+            cache.keep_one(&token(owner, 1), Known { bytes: 570, ..of(owner) });
+        }
+        let there = |owner: &&u64| cache.has(&token(**owner, 1));
+        assert_eq!(others.iter().filter(there).count(), others.len());
+        // From small to as large as they may be, and none of them is a good reason.
+        for number in 0..1_000 {
+            let bytes = 100 + number as usize * 7;
+            cache.keep_one(&token(1, number), Known { bytes, ..of(1) });
+        }
+        assert_eq!(others.iter().filter(there).count(), others.len() - 1);
+    }
+
+    #[test]
+    fn a_large_token_is_kept_where_there_is_room() {
+        let cache = cache(1);
+        cache.keep_one(&token(1, 1), of(1));
+        cache.keep_one(&token(2, 1), Known { bytes: ENTRY_BYTES - 417, ..of(2) });
+        assert!(cache.has(&token(1, 1)) && cache.has(&token(2, 1)));
     }
 
     #[test]

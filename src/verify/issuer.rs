@@ -43,7 +43,8 @@ impl Keys {
         self.now.load()
     }
 
-    /// Once this has returned, nobody verifies by the old keys or remembers that they did.
+    /// Whoever begins once this has returned neither verifies by the old keys nor goes by what was
+    /// verified with them.
     pub(super) fn replace(&self, keys: KeySet) {
         self.now.store(Arc::new(keys));
         self.generation.fetch_add(1, Ordering::Release);

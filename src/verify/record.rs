@@ -30,9 +30,10 @@ impl Record {
         generation: u64,
         registered: Claims,
         stamp: Stamp,
-        fingerprints: Fingerprints,
+        mut fingerprints: Fingerprints,
         own: C,
     ) -> Self {
+        fingerprints.shrink_to_fit();
         Self { stamp, fingerprints, registered, issuer, generation, own: Box::new(own) }
     }
 
@@ -71,17 +72,21 @@ impl Cached for Record {
         self.registered.expires_at()
     }
 
-    fn bytes(&self) -> usize {
+    fn bytes(&self, token: usize) -> usize {
         let spilled =
             if self.fingerprints.spilled() { size_of_val(&self.fingerprints[..]) } else { 0 };
-        // Nobody can ask the service's own claims what they hold besides; it came out of the token.
+        // Nobody can ask the service's own claims what they hold besides. It came out of the token, and
+        // as many small texts, say, takes more than it did there.
         let own = match size_of_val(&*self.own) {
             0 => 0,
-            size => size + self.registered.texts_bytes(),
+            size => size + OWN_CLAIMS * token,
         };
         ARC_HEADER + size_of::<Self>() + self.registered.texts_bytes() + spilled + own
     }
 }
+
+/// What is set aside for a service's own claims, in lengths of the token.
+const OWN_CLAIMS: usize = 2;
 
 /// The counts of an `Arc`.
 const ARC_HEADER: usize = 2 * size_of::<usize>();

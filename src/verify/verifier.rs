@@ -17,9 +17,10 @@ use crate::{
 
 /// Checks tokens. Cheap to clone; all clones share keys and epochs.
 ///
-/// A check awaits nothing and asks no database. The one lock it may take is that of a shard of the
-/// table of cut-offs, which nobody holds for longer than the table's own work on that shard; or, in
-/// doubt, that of a set of confirmed tokens.
+/// A check awaits nothing and asks no database. The locks it takes are those of a set of tokens, to
+/// find one that was [verified before](VerifierBuilder::token_cache_bytes) or to keep it, of a shard of
+/// the few cut-offs that found no room in the table and, in doubt, of a set of confirmed tokens. Nobody
+/// holds one for longer than it takes to look at a few entries.
 ///
 /// ```
 /// use tower_revocation::{
@@ -201,7 +202,9 @@ impl Verifier {
     }
 
     /// Replaces the keys of the issuer `iss`, at once: a check that starts after this returned
-    /// knows the old ones no more.
+    /// knows the old ones no more, nor the tokens that were verified with them. Each of the issuer's
+    /// tokens is verified again at its next request, even if the keys are the same: so replace them when
+    /// they have changed.
     ///
     /// # Errors
     ///
