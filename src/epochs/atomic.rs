@@ -30,8 +30,8 @@ impl AtomicCutOff {
         }
     }
 
-    /// Whoever has found a row dropped from the table, and therefore has taken the lock of its
-    /// shard after the purge, sees the floor that was raised before.
+    /// Whoever has found a row dropped, by the Acquire on its time or on the table that took the place
+    /// of its own, sees the floor that was raised before.
     pub(super) fn get(&self) -> CutOff {
         CutOff {
             reissue_before: StoreTime::from_micros(self.reissue_before.load(Ordering::Acquire)),

@@ -8,7 +8,8 @@ use crate::scope::ScopeRef;
 ///
 /// The key is random per [`Epochs`](super::Epochs), so nobody can choose subjects that collide, and a
 /// fingerprint means nothing to another copy. A collision merges two scopes by max, so it refuses.
-/// (Only between a clear and the load that follows it could it accept: once in 2^64, for microseconds.)
+/// (Only between a clear and the load that follows it could it accept: once in 2^63, for microseconds.
+/// The table of cut-offs compares that many bits.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint(u64);
 

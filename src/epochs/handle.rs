@@ -209,7 +209,8 @@ impl Epochs {
         stamp: Stamp,
     ) -> Verdict {
         let Shared { everyone, cut_offs, floor, .. } = &*self.shared;
-        let (mut highest, mut whose) = (everyone.get(), None);
+        let everyone = everyone.get();
+        let (mut highest, mut whose) = (CutOff::NONE, None);
         if let CutOffs::Exact(table) = cut_offs {
             let table = table.read();
             for (at, &fingerprint) in fingerprints.iter().enumerate() {
@@ -221,11 +222,12 @@ impl Epochs {
             }
         }
         // Last, as above.
-        let floor = floor.get();
-        if floor.revoked_before() > highest.revoked_before() {
-            whose = None;
+        for of_all in [everyone, floor.get()] {
+            if of_all.revoked_before() > highest.revoked_before() {
+                whose = None;
+            }
+            highest = highest.join(of_all);
         }
-        highest = highest.join(floor);
         // One that was cleared meanwhile covers it no more.
         let Some(demand) = highest.demand(stamp) else { return Verdict::Good };
         let scope = match whose {

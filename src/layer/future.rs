@@ -214,7 +214,7 @@ where
                 }
                 StateProj::Answered { response } => {
                     let (answer, handing_out) = &mut **response.as_mut().expect(AGAIN);
-                    ready!(handing_out.poll(answer, cx));
+                    ready!(handing_out.poll::<C, _>(answer, cx));
                     let (answer, _) = *response.take().expect(AGAIN);
                     return Poll::Ready(Ok(answer.map(ResponseBody::inner)));
                 }

@@ -21,7 +21,7 @@ use crate::{
     clock::Reading,
     epochs::Verdict,
     lifetimes::Lifetimes,
-    verify::{Authentic, Checked, NoClaims, Rejection},
+    verify::{Authentic, Checked, Rejection},
 };
 
 impl Settings {
@@ -215,7 +215,14 @@ pub(super) struct HandingOut {
 
 impl HandingOut {
     /// Writes it into the response; nothing, if there is none to be had.
-    pub(super) fn poll<B>(&mut self, response: &mut Response<B>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll<C, B>(
+        &mut self,
+        response: &mut Response<B>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
         let Self { settings, joined, token, cookie } = self;
         // One from before this request's own doings, which a copy in buckets cannot tell from a
         // neighbour's.
@@ -235,7 +242,7 @@ impl HandingOut {
             // A copy that is stale knows nothing against it either; and the one that the client has
             // may be revoked with this.
             && let Ok(checked @ (Checked::Good(_) | Checked::Open(..) | Checked::Doubtful(..))) =
-                settings.judge::<NoClaims>(&renewed)
+                settings.judge::<C>(&renewed)
             && !(is_known && matches!(checked, Checked::Doubtful(..)))
         {
             match cookie {
