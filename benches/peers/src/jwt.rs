@@ -103,6 +103,7 @@ fn tower_http(runtime: &Rc<Runtime>, algorithm: Algorithm, requests: &Requests) 
 }
 
 /// What a user of `tower-http` writes for it.
+#[allow(clippy::result_large_err, reason = "`tower-http` wants a whole response")]
 pub(crate) fn validate(
     algorithm: Algorithm,
 ) -> impl FnMut(&mut Request<Body>) -> Result<(), Response> + Clone {

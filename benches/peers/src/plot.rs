@@ -11,8 +11,8 @@ pub(crate) struct Row {
 }
 
 /// In pixels.
-const WIDTH: f64 = 860.0;
-const LEFT: f64 = 300.0;
+const WIDTH: f64 = 900.0;
+const LEFT: f64 = 340.0;
 const RIGHT: f64 = 40.0;
 const TOP: f64 = 84.0;
 const ROW: f64 = 27.0;
@@ -64,8 +64,11 @@ pub(crate) fn draw(rows: &[Row]) -> String {
         let y = TOP + ROW * (place as f64 + 0.5);
         text(&mut svg, LEFT - 14.0, y + 4.5, "end", &row.name);
         for (algorithm, cost) in &row.costs {
-            let found = COLOURS.iter().find(|(whose, ..)| whose == algorithm);
-            dot(&mut svg, across(*cost), y, found.map_or("#8c959f", |(_, colour, _)| colour));
+            let place = COLOURS.iter().position(|(whose, ..)| whose == algorithm);
+            let place = place.expect("each has a colour");
+            // Side by side where they cost the same.
+            let aside = if algorithm.is_some() { 5.0 * (place as f64 - 1.0) } else { 0.0 };
+            dot(&mut svg, across(*cost), y + aside, COLOURS[place].1);
         }
     }
     svg + "</svg>\n"
@@ -89,7 +92,7 @@ fn amount(power: i32) -> String {
 
 fn dot(svg: &mut String, x: f64, y: f64, colour: &str) {
     // Writing to a string cannot fail.
-    let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"5.5\" fill=\"{colour}\"/>");
+    let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\" fill=\"{colour}\"/>");
 }
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, what: &str) {

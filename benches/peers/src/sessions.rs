@@ -10,6 +10,7 @@ use http::{
     Request,
     header::{COOKIE, SET_COOKIE},
 };
+use jsonwebtoken::Algorithm;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tower::{Layer, ServiceExt, service_fn};
@@ -17,7 +18,7 @@ use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
 use tower_sessions_014 as of_axum_login;
 
 use crate::{
-    fixture::{Requests, subject},
+    fixture::{self, Requests, subject},
     inner, ours,
     report::{Bar, Report},
     rounds::{self, Contender},
@@ -27,10 +28,16 @@ use crate::{
 const USERS: usize = 1_000;
 
 pub(crate) fn run(runtime: &Rc<Runtime>, report: &mut Report) -> io::Result<()> {
-    let mut contenders = [tower_sessions(runtime), axum_login(runtime), ours::warm(runtime)];
+    let requests = Requests::bearing(&fixture::tokens(Algorithm::RS256, 1));
+    let mut contenders = [
+        tower_sessions(runtime),
+        axum_login(runtime),
+        ours::least(runtime, &requests),
+        ours::warm(runtime),
+    ];
     let costs = rounds::compare(&mut contenders);
-    let [sessions @ .., ours] = &costs[..] else { unreachable!("ours is the last") };
-    report.costs("one hot session", ours, sessions);
+    let [sessions @ .., _, ours] = &costs[..] else { unreachable!("ours is the last") };
+    report.costs("one hot session", ours, &costs[..costs.len() - 1]);
     for session in sessions {
         let what = format!("{}, in memory", session.name);
         report.bar(Bar::at_least(format!("{what} / ours"), session.times(ours), 14.0));
