@@ -50,6 +50,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             run(&runtime, &mut report)?;
         }
     }
+    queries::clean_up(&runtime);
     if asked.is_empty() {
         fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/plot.svg"), plot::draw(report.rows()))?;
     }

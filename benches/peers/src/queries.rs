@@ -150,6 +150,16 @@ pub(crate) async fn postgres_users(url: &str, tested: bool) -> Result<PgPool, sq
     Ok(pool)
 }
 
+/// Takes away the table, if there is a PostgreSQL.
+pub(crate) fn clean_up(runtime: &Runtime) {
+    let Ok(url) = env::var("POSTGRES_URL") else { return };
+    let dropped = runtime.block_on(async {
+        let pool = PgPool::connect(&url).await?;
+        sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE IF EXISTS {TABLE}"))).execute(&pool).await
+    });
+    dropped.map(drop).unwrap_or_else(fail)
+}
+
 /// What a user of PostgreSQL asks on each request.
 pub(crate) async fn revoked_before(pool: &PgPool, user: &str) -> i64 {
     sqlx::query("SELECT revoked_before FROM bench_peers_users WHERE id = $1")
