@@ -52,7 +52,11 @@ impl Cursor {
     /// Applies a poll. `asked_at` was read before it was sent.
     pub(super) fn poll(&mut self, epochs: &Epochs, latest: Latest, asked_at: Reading) -> Next {
         let Latest { changes, untold } = latest;
-        let other = self.is_of_another(&changes) || changes.head < self.head;
+        // A primary is held against all that this copy knows, and not against the cursor alone: that
+        // may be a standby's, which was behind and has been promoted.
+        let went_back = changes.head < self.head
+            || changes.source == Source::Primary && changes.head < epochs.newest();
+        let other = self.is_of_another(&changes) || went_back;
         epochs.doubt(untold);
         let cleared = changes.entries.iter().any(|entry| entry.cleared_at > self.head);
         raise(epochs, &changes);
