@@ -29,6 +29,15 @@ instructions:
 instructions-accept:
     bash .ci/instructions --accept
 
+# The simulation on 10,000 seeds, and 1,000 of them once more
+simulate:
+    SIMULATION_SEEDS=0..10000 cargo test --test simulation -- --nocapture no_history_breaks_a_law
+    SIMULATION_SEEDS=0..1000 cargo test --test simulation -- the_same_seed_gives_the_same_history
+
+# The simulation on a million seeds; takes an hour
+nightly:
+    SIMULATION_SEEDS=0..1000000 cargo test --release --test simulation -- --nocapture no_history_breaks_a_law
+
 # Every fault on PostgreSQL and MariaDB, 20 times, and ten minutes of soak; takes an hour
 faults:
     bash .ci/faults full
