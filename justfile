@@ -34,6 +34,10 @@ simulate:
     SIMULATION_SEEDS=0..10000 cargo test --test simulation -- --nocapture no_history_breaks_a_law
     SIMULATION_SEEDS=0..1000 cargo test --test simulation -- the_same_seed_gives_the_same_history
 
+# Whether the tests find bugs that are planted
+plants:
+    bash .ci/plants
+
 # The simulation on a million seeds; takes an hour
 nightly:
     SIMULATION_SEEDS=0..1000000 cargo test --release --test simulation -- --nocapture no_history_breaks_a_law

@@ -160,7 +160,15 @@ impl<S: EpochStore> Follower<S> {
             tokio::select! {
                 // A hint before the pause, so that the same events make the same polls.
                 biased;
-                hint = watch.hint() => hint?,
+                hint = watch.hint() => match hint {
+                    Err(_) if cfg!(plant = "listener_error_ignored") => {}
+                    #[cfg(plant = "hint_as_data")]
+                    Ok(()) => {
+                        cursor.hinted(&self.epochs);
+                        continue;
+                    }
+                    hint => hint?,
+                },
                 () = sleep(pause) => {}
             }
             let due = Instant::now() >= reload_at;
@@ -177,6 +185,8 @@ impl<S: EpochStore> Follower<S> {
         // Before the poll is sent: what commits while it is under way may be missing from it.
         let asked_at = self.epochs.clock().now();
         let latest = self.in_time(self.changes(watch, cursor.head())).await?;
+        #[cfg(plant = "freshness_after_poll")]
+        let asked_at = self.epochs.clock().now();
         let next = cursor.poll(&self.epochs, latest, asked_at);
         telemetry::synced(self.epochs.len(), self.epochs.newest());
         Ok(next)
