@@ -131,7 +131,7 @@ impl Facts {
         let sealed_at = self.moment(at);
         let revocation = &mut self.revocations[index];
         revocation.sealed = Some((sealed_at, cut_off));
-        revocation.behind = cut_off < self.high;
+        revocation.behind = cut_off <= self.high;
         self.high = self.high.max(cut_off);
         self.remembered.newest = self.remembered.newest.max(cut_off);
         let revocation = &self.revocations[index];

@@ -9,10 +9,12 @@
 
 mod clients;
 mod coverage;
+mod database;
 mod facts;
 mod instance;
 mod laws;
 mod machine;
+mod network;
 mod plan;
 mod run;
 mod seeds;

@@ -17,7 +17,8 @@ use tower_revocation::{
 
 use crate::{
     coverage::Operation,
-    world::{Asked, Loss, Notice, Reached, World},
+    network::{Asked, Loss, Notice, Reached},
+    world::World,
 };
 
 /// The database, by the network of one instance.
