@@ -29,6 +29,23 @@ instructions:
 instructions-accept:
     bash .ci/instructions --accept
 
+# The simulation on 10,000 seeds, and 1,000 of them once more
+simulate:
+    SIMULATION_SEEDS=0..10000 cargo test --test simulation -- --nocapture no_history_breaks_a_law
+    SIMULATION_SEEDS=0..1000 cargo test --test simulation -- the_same_seed_gives_the_same_history
+
+# Whether the tests find bugs that are planted
+plants:
+    bash .ci/databases bash .ci/plants
+
+# The simulation on a million seeds, optimised, and the readers of tokens on millions; takes an hour
+nightly:
+    cargo test --lib -- --ignored many_
+    SIMULATION_SEEDS=0..1000000 cargo test --test simulation \
+        --config 'profile.dev.package.tower-revocation.opt-level=3' \
+        --config 'profile.dev.package.tower-revocation.debug=false' \
+        -- --nocapture no_history_breaks_a_law
+
 # Every fault on PostgreSQL and MariaDB, 20 times, and ten minutes of soak; takes an hour
 faults:
     bash .ci/faults full

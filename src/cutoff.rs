@@ -89,6 +89,9 @@ impl fmt::Display for Stamp {
 /// The one rule: a token whose stamp is at or before the cut-off is revoked.
 #[inline]
 pub fn revoked(stamp: Stamp, revoked_before: StoreTime) -> bool {
+    if cfg!(plant = "strictly_before") {
+        return stamp.0 < revoked_before.0;
+    }
     stamp.0 <= revoked_before.0
 }
 

@@ -93,7 +93,8 @@ impl Lifetimes {
             let kept = life + self.leeway * 2;
             StoreTime::from_micros(as_micros(clock.saturating_sub(kept)))
         };
-        (horizon(self.idle), horizon(self.session))
+        let login = if cfg!(plant = "login_purged_early") { self.access } else { self.session };
+        (horizon(self.idle), horizon(login))
     }
 
     /// The leeway granted to clocks.

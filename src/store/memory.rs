@@ -78,6 +78,18 @@ impl MemoryStore {
         Self { shared: Arc::new(shared) }
     }
 
+    /// A copy of it as it is now, which goes its own way from then on: a backup to be restored, or
+    /// a replica that lags behind. It keeps the identity.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let shared = Shared {
+            clock: self.shared.clock.clone(),
+            state: Mutex::new(self.state().clone()),
+            changed: watch::Sender::new(()),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
     /// Begins a transaction.
     pub fn begin(&self) -> MemoryTransaction<'_> {
         MemoryTransaction { store: self, requests: Vec::new() }
@@ -90,17 +102,34 @@ impl MemoryStore {
         &self,
         change: impl FnOnce(&mut State, &Clock) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut state = self.state();
+        let mut state = self.sealed()?;
         let before = state.newest;
-        let mut sealed = state.clone();
-        sealed.seal_pending(&self.shared.clock)?;
-        let mut draft = sealed.clone();
+        let mut draft = state.clone();
         let done = change(&mut draft, &self.shared.clock);
-        *state = if done.is_ok() { draft } else { sealed };
+        if done.is_ok() {
+            *state = draft;
+        }
         if state.newest > before {
             self.shared.changed.send_replace(());
         }
         done
+    }
+
+    /// Reads in one snapshot, once pending requests are sealed.
+    fn read<T>(&self, read: impl FnOnce(&State, &Clock) -> T) -> Result<T, Error> {
+        Ok(read(&*self.sealed()?, &self.shared.clock))
+    }
+
+    /// The state, once pending requests are sealed: all of them or, after an error, none.
+    fn sealed(&self) -> Result<MutexGuard<'_, State>, Error> {
+        let mut state = self.state();
+        if !state.pending.is_empty() {
+            let mut draft = state.clone();
+            draft.seal_pending(&self.shared.clock)?;
+            *state = draft;
+            self.shared.changed.send_replace(());
+        }
+        Ok(state)
     }
 
     /// A panic in a transaction leaves the state as it was before: it works on a draft.
@@ -275,10 +304,8 @@ impl EpochStore for MemoryStore {
     }
 
     async fn seal(&self, id: &RequestId) -> Result<Receipt, Error> {
-        self.transaction(|state, _| {
-            let sealed = state.sealed.get(id).ok_or(ErrorKind::NotCommitted)?;
-            Ok(Receipt::new(*sealed))
-        })
+        let sealed = self.read(|state, _| state.sealed.get(id).copied())?;
+        Ok(Receipt::new(sealed.ok_or(ErrorKind::NotCommitted)?))
     }
 
     async fn clear(&self, scope: &Scope, audit: Audit) -> Result<Receipt, Error> {
@@ -293,7 +320,7 @@ impl EpochStore for MemoryStore {
     }
 
     async fn ticket(&self) -> Result<Ticket, Error> {
-        self.transaction(|state, _| Ok(Ticket::new(state.newest)))
+        self.read(|state, _| Ticket::new(state.newest))
     }
 
     async fn mint(&self, mint: &Mint) -> Result<Minted, Error> {
@@ -306,7 +333,7 @@ impl EpochStore for MemoryStore {
         filter: &SessionFilter,
         lifetimes: Lifetimes,
     ) -> Result<Vec<Session>, Error> {
-        self.transaction(|state, clock| {
+        self.read(|state, clock| {
             let now = clock.now().wall;
             let asked = |sid: &Id, row: &SessionRow| match filter {
                 SessionFilter::Id(id) => sid == id,
@@ -335,18 +362,16 @@ impl EpochStore for MemoryStore {
                 other.last_refresh_at.cmp(&one.last_refresh_at).then(one.id.cmp(&other.id))
             });
             sessions.truncate(MAX_LISTED);
-            Ok(sessions)
+            sessions
         })
     }
 
     async fn judged(&self, scopes: &[Scope]) -> Result<Judged, Error> {
-        self.transaction(|state, clock| {
-            Ok(Judged {
-                cut_off: state.cut_off(scopes.iter().chain([&Scope::Everyone])),
-                clock: clock.now().wall,
-                newest: state.newest,
-                primary: true,
-            })
+        self.read(|state, clock| Judged {
+            cut_off: state.cut_off(scopes.iter().chain([&Scope::Everyone])),
+            clock: clock.now().wall,
+            newest: state.newest,
+            primary: true,
         })
     }
 
@@ -415,16 +440,15 @@ impl Watch for MemoryWatch {
     }
 
     async fn latest(&mut self, cursor: StoreTime, at_most: u32) -> Result<Latest, Error> {
-        let mut untold = StoreTime::ZERO;
-        let changes = self.store.transaction(|state, clock| {
+        self.store.read(|state, clock| {
             let mut times: Vec<StoreTime> =
                 state.entries.values().map(|row| row.changed_at).collect();
             times.retain(|changed_at| *changed_at > cursor);
             times.sort_unstable_by(|one, other| other.cmp(one));
-            untold = times.get(at_most as usize).copied().unwrap_or_default();
-            Ok(state.changes(clock, |row| row.changed_at > untold.max(cursor)))
-        })?;
-        Ok(Latest { changes, untold })
+            let untold = times.get(at_most as usize).copied().unwrap_or_default();
+            let changes = state.changes(clock, |row| row.changed_at > untold.max(cursor));
+            Latest { changes, untold }
+        })
     }
 
     async fn hint(&mut self) -> Result<(), Error> {
@@ -434,6 +458,6 @@ impl Watch for MemoryWatch {
 
 impl MemoryWatch {
     fn changes(&mut self, wanted: impl Fn(&Row) -> bool) -> Result<Changes, Error> {
-        self.store.transaction(|state, clock| Ok(state.changes(clock, wanted)))
+        self.store.read(|state, clock| state.changes(clock, wanted))
     }
 }

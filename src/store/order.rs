@@ -141,7 +141,9 @@ impl HeldAgainst {
         let asked = mint.scopes();
         let mut guarded = asked.clone();
         let groups = |groups: &[Id]| groups.iter().cloned().map(Scope::Group).collect::<Vec<_>>();
-        guarded.extend(session.into_iter().flat_map(|session| groups(&session.groups)));
+        if !cfg!(plant = "guard_over_new_groups") {
+            guarded.extend(session.into_iter().flat_map(|session| groups(&session.groups)));
+        }
         let mut presented = Vec::new();
         if let MintFor::Renew(token) = &mint.session {
             let its_groups = groups(&token.groups);
@@ -195,6 +197,9 @@ pub(super) fn verdict(mint: &Mint, session: Option<&SessionRow>, snapshot: Snaps
     let premature = highest > Stamp::after(newest);
     let demand = asked.demand(mint.ticket.stamp()).or(premature.then_some(Demand::Refresh));
     let stale = demand.map(ErrorKind::RevokedMeanwhile);
+    if mint.session.is_login() && cfg!(plant = "no_ticket_at_login") {
+        return Verdict::Mint;
+    }
     if mint.session.is_login() || mint.session == MintFor::Token {
         // A password that was read before a revocation may be the old one.
         return stale.map_or(Verdict::Mint, Verdict::Refuse);
@@ -203,12 +208,15 @@ pub(super) fn verdict(mint: &Mint, session: Option<&SessionRow>, snapshot: Snaps
     let Some(session) = session else { return ended };
     let over = mint.lifetimes.is_over(session.began, session.refreshed_at, now);
     // First: a session that is over cannot be stolen any more.
-    if session.user != mint.user || over || !session.stands(guarded) {
+    let stands = session.stands(guarded) || cfg!(plant = "no_guard_at_refresh");
+    if session.user != mint.user || over || !stands {
         return ended;
     }
     if let Some(token) = renewed {
         // By its own stamp: that of the session is above it, and covers what this one is not.
-        if let Some(demand) = presented.demand(token.stamp) {
+        if let Some(demand) = presented.demand(token.stamp)
+            && !cfg!(plant = "restamp_by_session")
+        {
             return Verdict::Refuse(ErrorKind::TokenRevoked(demand));
         }
         if !token.same.holds(&session.device, &mint.device) {

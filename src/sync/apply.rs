@@ -34,6 +34,16 @@ impl Cursor {
         self.store != changes.store
     }
 
+    /// Takes a hint for an answer that tells of nothing.
+    #[cfg(plant = "hint_as_data")]
+    pub(super) fn hinted(&self, epochs: &Epochs) {
+        let now = epochs.clock().now();
+        if let Some(clock) = epochs.store_clock(now) {
+            let (store_clock, head) = (clock.earliest, self.head);
+            epochs.synced(Synced { asked_at: now, answered_at: now, store_clock, head });
+        }
+    }
+
     /// Applies a full load. `asked_at` was read before it was sent.
     pub(super) fn load(epochs: &Epochs, latest: Latest, asked_at: Reading) -> Self {
         let Latest { changes, untold } = latest;
@@ -44,6 +54,8 @@ impl Cursor {
         for entry in changes.entries.iter().filter(|entry| entry.cleared_at > StoreTime::ZERO) {
             epochs.clear(&entry.scope, entry.cleared_at);
         }
+        #[cfg(plant = "reload_lowers")]
+        changes.entries.iter().for_each(|entry| epochs.clear(&entry.scope, StoreTime::MAX));
         raise(epochs, &changes);
         record(epochs, &changes, asked_at);
         Self { store: changes.store, head: changes.head }
@@ -52,7 +64,11 @@ impl Cursor {
     /// Applies a poll. `asked_at` was read before it was sent.
     pub(super) fn poll(&mut self, epochs: &Epochs, latest: Latest, asked_at: Reading) -> Next {
         let Latest { changes, untold } = latest;
-        let other = self.is_of_another(&changes) || changes.head < self.head;
+        // A primary is held against all that this copy knows, and not against the cursor alone: that
+        // may be a standby's, which was behind and has been promoted.
+        let went_back = changes.head < self.head
+            || changes.source == Source::Primary && changes.head < epochs.newest();
+        let other = self.is_of_another(&changes) || went_back;
         epochs.doubt(untold);
         let cleared = changes.entries.iter().any(|entry| entry.cleared_at > self.head);
         raise(epochs, &changes);

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     apply::{Cursor, Next},
-    backoff::{Backoff, jittered},
+    backoff::{Backoff, Jitter},
 };
 use crate::{
     cutoff::StoreTime,
@@ -39,6 +39,7 @@ pub struct Follower<S> {
     query_timeout: Duration,
     reload_interval: Duration,
     purge_interval: Duration,
+    jitter: Jitter,
 }
 
 impl<S: EpochStore> Follower<S> {
@@ -52,6 +53,7 @@ impl<S: EpochStore> Follower<S> {
             query_timeout: Duration::from_secs(2),
             reload_interval: Duration::from_secs(300),
             purge_interval: Duration::from_secs(600),
+            jitter: Jitter::Random,
         }
     }
 
@@ -82,6 +84,14 @@ impl<S: EpochStore> Follower<S> {
     #[must_use]
     pub fn purge_interval(mut self, interval: Duration) -> Self {
         self.purge_interval = interval;
+        self
+    }
+
+    /// Waits exactly as long as it was told, for tests that are to go the same way each time. A fleet
+    /// without jitter polls, and reconnects, in step.
+    #[must_use]
+    pub fn without_jitter(mut self) -> Self {
+        self.jitter = Jitter::None;
         self
     }
 
@@ -124,7 +134,7 @@ impl<S: EpochStore> Follower<S> {
     }
 
     async fn follow(self) -> Infallible {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(self.jitter);
         let mut cursor = None;
         loop {
             let Err(error) = self.follow_one(&mut cursor, &mut backoff).await;
@@ -146,9 +156,19 @@ impl<S: EpochStore> Follower<S> {
         backoff.reset();
         let mut reload_at = self.next_reload();
         loop {
-            let pause = jittered(self.poll_interval, 0.1);
+            let pause = self.jitter.of(self.poll_interval, 0.1);
             tokio::select! {
-                hint = watch.hint() => hint?,
+                // A hint before the pause, so that the same events make the same polls.
+                biased;
+                hint = watch.hint() => match hint {
+                    Err(_) if cfg!(plant = "listener_error_ignored") => {}
+                    #[cfg(plant = "hint_as_data")]
+                    Ok(()) => {
+                        cursor.hinted(&self.epochs);
+                        continue;
+                    }
+                    hint => hint?,
+                },
                 () = sleep(pause) => {}
             }
             let due = Instant::now() >= reload_at;
@@ -165,6 +185,8 @@ impl<S: EpochStore> Follower<S> {
         // Before the poll is sent: what commits while it is under way may be missing from it.
         let asked_at = self.epochs.clock().now();
         let latest = self.in_time(self.changes(watch, cursor.head())).await?;
+        #[cfg(plant = "freshness_after_poll")]
+        let asked_at = self.epochs.clock().now();
         let next = cursor.poll(&self.epochs, latest, asked_at);
         telemetry::synced(self.epochs.len(), self.epochs.newest());
         Ok(next)
@@ -216,7 +238,7 @@ impl<S: EpochStore> Follower<S> {
 
     async fn purge(self) -> Infallible {
         loop {
-            sleep_until(Instant::now() + jittered(self.purge_interval, 0.2)).await;
+            sleep_until(Instant::now() + self.jitter.of(self.purge_interval, 0.2)).await;
             let forgotten = self.epochs.purge(self.epochs.clock().now());
             match within(PURGE_LIMIT, self.store.purge(self.epochs.lifetimes())).await {
                 Ok(deleted) => telemetry::purged(forgotten, deleted),
@@ -226,7 +248,7 @@ impl<S: EpochStore> Follower<S> {
     }
 
     fn next_reload(&self) -> Instant {
-        Instant::now() + jittered(self.reload_interval, 0.2)
+        Instant::now() + self.jitter.of(self.reload_interval, 0.2)
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {

@@ -42,6 +42,7 @@ macro_rules! contract {
 }
 
 mod bulk;
+mod commits;
 mod contract;
 #[allow(dead_code, reason = "a part of it is for other suites")]
 #[path = "../common/databases.rs"]

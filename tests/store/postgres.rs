@@ -25,7 +25,7 @@ use crate::{
 const LONG: Duration = Duration::from_secs(10);
 
 impl Postgres {
-    async fn sql(&self) -> PgConnection {
+    pub(crate) async fn sql(&self) -> PgConnection {
         PgConnection::connect_with(&self.database.postgres()).await.unwrap()
     }
 

@@ -379,6 +379,22 @@ async fn a_replica_proves_no_freshness() {
     assert_eq!(setup.epochs.cut_off(&alice()).login_before, receipt.revoked_before());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_was_behind_when_it_was_promoted_is_advanced() {
+    let setup = setup();
+    // What this copy knows of the primary that is gone.
+    let known = StoreTime::from_micros(1_000);
+    setup.epochs.raise(&alice(), CutOff::at(known, Demand::Login));
+    setup.store.faults.replica.store(true, Ordering::Relaxed);
+    let _sync = setup.follower().start().unwrap();
+    setup.pass(Duration::from_secs(3)).await;
+    // Over the same connection, and with the head that it had.
+    setup.store.faults.replica.store(false, Ordering::Relaxed);
+    setup.pass(Duration::from_secs(3)).await;
+    assert!(setup.freshness().is_fresh());
+    assert_eq!(setup.store.ticket().await.unwrap(), Ticket::new(known));
+}
+
 #[tokio::test]
 async fn a_replica_confirms_nothing_and_neither_does_an_answer_that_contradicts_itself() {
     let setup = setup();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, query};
 
-use super::session::{admissible, at, highest, minted, now};
+use super::session::{admissible, at, highest, minted, nothing_pending, now};
 use crate::{
     error::Error,
     scope::Id,

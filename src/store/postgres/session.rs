@@ -53,12 +53,29 @@ macro_rules! highest {
 
 pub(super) use highest;
 
+/// Whether no request is pending.
+#[cfg(not(plant = "mint_ignores_requests"))]
+macro_rules! nothing_pending {
+    () => {
+        "NOT EXISTS (SELECT FROM revocation_requests WHERE revoked_before IS NULL)"
+    };
+}
+
+#[cfg(plant = "mint_ignores_requests")]
+macro_rules! nothing_pending {
+    () => {
+        "true"
+    };
+}
+
+pub(super) use nothing_pending;
+
 /// The ticket, and whether nothing is pending: what is the same for logins, refreshes and renewals.
 macro_rules! admissible {
     ($ticket:literal, $sid:literal, $user:literal, $groups:literal) => {
         concat!(
-            "NOT EXISTS (SELECT FROM revocation_requests WHERE revoked_before IS NULL) \
-             AND ",
+            nothing_pending!(),
+            " AND ",
             $ticket,
             " <= newest + 1 \
              AND ",
@@ -167,8 +184,9 @@ pub(super) async fn at_once(
 
 /// What such a statement returns.
 pub(super) fn minted(row: &PgRow) -> Result<Minted, Error> {
+    let stamp = if cfg!(plant = "stamp_from_clock") { 1 } else { 0 };
     Ok(Minted {
-        stamp: Stamp::from_micros(unsigned(get(row, 0)?)?),
+        stamp: Stamp::from_micros(unsigned(get(row, stamp)?)?),
         issued_at: duration(get(row, 1)?)?,
         session_began: duration(get(row, 2)?)?,
         counter: unsigned(get(row, 3)?)?,

@@ -46,6 +46,8 @@ impl PostgresTables {
     ) -> Result<(Self, ClockRow), Error> {
         let mut tables = Self { connection: Some(connection), statements, path, persistent };
         let wait = SERVER_WAIT.as_millis();
+        let lock = if cfg!(plant = "clock_row_without_lock") { "" } else { "FOR UPDATE" };
+        let clock = if cfg!(plant = "cut_off_at_begin") { "now()" } else { "clock_timestamp()" };
         // One message. `READ COMMITTED` whatever the database's default: it has to see what whoever
         // held the lock before has committed.
         let begin = format!(
@@ -54,9 +56,9 @@ impl PostgresTables {
                  WHERE current_setting('synchronous_commit') IN ('off', 'local'); \
              SET LOCAL lock_timeout = {wait}; \
              SET LOCAL idle_in_transaction_session_timeout = {wait}; \
-             SELECT FROM revocation_clock FOR UPDATE; \
+             SELECT FROM revocation_clock {lock}; \
              SELECT newest, purged_reissue_before, purged_login_before, \
-                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
+                 (extract(epoch FROM {clock}) * 1000000)::bigint \
              FROM revocation_clock"
         );
         let rows = raw_sql(AssertSqlSafe(begin)).fetch_all(tables.run()?).await.map_err(failed)?;
@@ -184,8 +186,10 @@ impl Tables for PostgresTables {
             .bind(time_i64(newest))
             .execute(self.run()?)
             .await
-            .map(drop)
-            .map_err(failed)
+            .map_err(failed)?;
+        #[cfg(plant = "notify_in_transaction")]
+        raw_sql("NOTIFY tower_revocation").execute(self.run()?).await.map_err(failed)?;
+        Ok(())
     }
 
     async fn renew_identity(&mut self) -> Result<(), Error> {
@@ -211,11 +215,14 @@ impl Tables for PostgresTables {
     // ---- requests ----
 
     async fn pending(&mut self) -> Result<Vec<Pending>, Error> {
+        let pending = "SELECT seq, scope, subject, demand, spared FROM revocation_requests \
+             WHERE revoked_before IS NULL ORDER BY seq LIMIT $1";
+        #[cfg(plant = "cursor_over_sequence")]
+        let pending = "SELECT seq, scope, subject, demand, spared FROM revocation_requests \
+             WHERE seq > (SELECT coalesce(max(seq), 0) FROM revocation_requests \
+                 WHERE revoked_before IS NOT NULL) ORDER BY seq LIMIT $1";
         let rows = self
-            .query(
-                "SELECT seq, scope, subject, demand, spared FROM revocation_requests \
-                 WHERE revoked_before IS NULL ORDER BY seq LIMIT $1",
-            )
+            .query(pending)
             .bind(i64::from(SEALED_AT_ONCE))
             .fetch_all(self.run()?)
             .await
