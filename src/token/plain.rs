@@ -91,7 +91,7 @@ fn value<'a, T: Deserialize<'a> + Into<P>, P, A: MapAccess<'a>>(
 }
 
 /// The members that are read, each with its bit.
-const NAMES: [&str; 15] = [
+pub(super) const NAMES: [&str; 15] = [
     "iss",
     "sub",
     "aud",
