@@ -1,25 +1,24 @@
-//! A store in memory: for tests, and as the shortest complete implementation to read.
+//! The store: its lock, and the operations of the contract.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use super::{
-    Audit, Changes, Entry, EpochStore, Judged, Latest, MAX_LISTED, Mint, MintFor, Minted,
-    RequestId, Requested, Revocation, Session, SessionFilter, Source, StatementCounts, StoreId,
-    Ticket, Watch,
-    order::{HeldAgainst, SessionRow, Verdict, next_cut_off, verdict},
+    MemoryWatch,
+    state::{Row, State, identity},
 };
 use crate::{
     clock::Clock,
-    cutoff::{CutOff, Demand, Receipt, Stamp, StoreTime},
+    cutoff::{CutOff, Receipt, StoreTime},
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
     scope::{Id, Scope},
+    store::{
+        Audit, EpochStore, Judged, MAX_LISTED, Mint, Minted, RequestId, Requested, Revocation,
+        Session, SessionFilter, StatementCounts, Ticket,
+        order::{SessionRow, next_cut_off},
+    },
 };
 
 /// A store that lives and dies with the process. One process only: nothing is shared.
@@ -33,25 +32,6 @@ struct Shared {
     clock: Clock,
     state: Mutex<State>,
     changed: watch::Sender<()>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    id: String,
-    newest: StoreTime,
-    floor: CutOff,
-    entries: HashMap<Scope, Row>,
-    pending: Vec<(RequestId, Revocation)>,
-    sealed: HashMap<RequestId, StoreTime>,
-    sessions: HashMap<Id, SessionRow>,
-    audit: Vec<(Scope, StoreTime, Audit)>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Row {
-    cut_off: CutOff,
-    cleared_at: StoreTime,
-    changed_at: StoreTime,
 }
 
 /// A transaction of the caller on a [`MemoryStore`]: what is requested in it is seen by nobody
@@ -116,7 +96,7 @@ impl MemoryStore {
     }
 
     /// Reads in one snapshot, once pending requests are sealed.
-    fn read<T>(&self, read: impl FnOnce(&State, &Clock) -> T) -> Result<T, Error> {
+    pub(super) fn read<T>(&self, read: impl FnOnce(&State, &Clock) -> T) -> Result<T, Error> {
         Ok(read(&*self.sealed()?, &self.shared.clock))
     }
 
@@ -149,128 +129,6 @@ impl MemoryTransaction<'_> {
     pub fn commit(self) {
         self.store.state().pending.extend(self.requests);
         self.store.shared.changed.send_replace(());
-    }
-}
-
-impl State {
-    fn cut_off<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope>) -> CutOff {
-        scopes
-            .into_iter()
-            .filter_map(|scope| self.entries.get(scope))
-            .fold(self.floor, |joined, row| joined.join(row.cut_off))
-    }
-
-    /// The cut-offs the guard of `session` is held against.
-    fn guarded(&self, sid: &Id, session: &SessionRow) -> CutOff {
-        let groups = session.groups.iter().cloned().map(Scope::Group);
-        let own = [Scope::Everyone, Scope::User(session.user.clone()), Scope::Session(sid.clone())];
-        self.cut_off(&groups.chain(own).collect::<Vec<_>>())
-    }
-
-    fn is_alive(&self, sid: &Id) -> bool {
-        let stands = |session: &SessionRow| session.stands(self.guarded(sid, session));
-        self.sessions.get(sid).is_some_and(stands)
-    }
-
-    fn seal(&mut self, revocation: &Revocation, clock: &Clock) -> Result<StoreTime, Error> {
-        let cut_off = next_cut_off(self.newest, clock.now().wall)?;
-        let spared = revocation.spared.as_ref().filter(|sid| self.is_alive(sid));
-        if let Some(session) = spared.and_then(|sid| self.sessions.get_mut(sid)) {
-            session.spare(cut_off);
-        }
-        let row = self.entries.entry(revocation.scope.clone()).or_default();
-        row.cut_off = row.cut_off.join(CutOff::at(cut_off, revocation.demand));
-        row.changed_at = cut_off;
-        self.newest = cut_off;
-        Ok(cut_off)
-    }
-
-    /// Mints, or says why not.
-    fn mint(&mut self, mint: &Mint, clock: &Clock) -> Result<Result<Minted, Error>, Error> {
-        let now = clock.now().wall;
-        let before = self.sessions.get(&mint.sid);
-        let held_against = HeldAgainst::of(mint, before);
-        let snapshot = held_against.snapshot(self.newest, now, |scopes| self.cut_off(scopes));
-        match verdict(mint, before, snapshot) {
-            Verdict::Refuse(kind) => Ok(Err(kind.into())),
-            Verdict::Theft => {
-                let revocation = Revocation::new(Scope::Session(mint.sid.clone()), Demand::Login);
-                let receipt = Receipt::new(self.seal(&revocation, clock)?);
-                Ok(Err(ErrorKind::RefreshTokenReused(receipt).into()))
-            }
-            Verdict::Mint => {
-                let ended = match mint.session {
-                    MintFor::LoginWithin(limit) => {
-                        let beyond = self.sessions_beyond(mint, limit.others(), now);
-                        match limit.make_room(beyond) {
-                            Ok(ended) => ended,
-                            Err(refused) => return Ok(Err(refused.into())),
-                        }
-                    }
-                    _ => Vec::new(),
-                };
-                for revocation in ended.into_iter().chain(mint.revocation()) {
-                    self.seal(&revocation, clock)?;
-                }
-                self.put(mint, now).map(Ok)
-            }
-        }
-    }
-
-    /// The living sessions of the user of `mint`, but for the `kept` that logged in last.
-    fn sessions_beyond(&self, mint: &Mint, kept: u32, now: Duration) -> Vec<Id> {
-        let alive = |sid: &Id, row: &SessionRow| {
-            row.user == mint.user
-                && row.stands(self.guarded(sid, row))
-                && !mint.lifetimes.is_over(row.began, row.refreshed_at, now)
-        };
-        let alive = self.sessions.iter().filter(|(sid, row)| alive(sid, row));
-        let mut alive: Vec<_> = alive.map(|(sid, row)| (row.began, sid.clone())).collect();
-        alive.sort();
-        alive.into_iter().rev().skip(kept as usize).map(|(_, sid)| sid).collect()
-    }
-
-    /// Writes the session of `mint`.
-    fn put(&mut self, mint: &Mint, now: Duration) -> Result<Minted, Error> {
-        let stamp = Stamp::after(self.newest);
-        match (&mint.session, self.sessions.get_mut(&mint.sid)) {
-            (MintFor::Token, _) => Ok(Minted::first(stamp, now)),
-            (session, Some(_)) if session.is_login() => {
-                Err(Error::new(ErrorKind::Store, "there is such a session"))
-            }
-            (_, Some(session)) => Ok(session.go_on(mint, stamp, now)),
-            (_, None) => {
-                self.sessions.insert(mint.sid.clone(), SessionRow::begin(mint, stamp, now));
-                Ok(Minted::first(stamp, now))
-            }
-        }
-    }
-
-    /// The entries that are wanted, with the head.
-    fn changes(&self, clock: &Clock, wanted: impl Fn(&Row) -> bool) -> Changes {
-        let told = self.entries.iter().filter(|(_, row)| wanted(row));
-        Changes {
-            store: StoreId(self.id.clone()),
-            head: self.newest,
-            clock: clock.now().wall,
-            floor: self.floor,
-            source: Source::Primary,
-            entries: told
-                .map(|(scope, row)| Entry {
-                    scope: scope.clone(),
-                    cut_off: row.cut_off,
-                    cleared_at: row.cleared_at,
-                })
-                .collect(),
-        }
-    }
-
-    fn seal_pending(&mut self, clock: &Clock) -> Result<(), Error> {
-        for (id, revocation) in std::mem::take(&mut self.pending) {
-            let cut_off = self.seal(&revocation, clock)?;
-            self.sealed.insert(id, cut_off);
-        }
-        Ok(())
     }
 }
 
@@ -416,48 +274,5 @@ impl EpochStore for MemoryStore {
     /// There is no database: always zero.
     fn statements(&self) -> StatementCounts {
         StatementCounts::default()
-    }
-}
-
-fn identity() -> String {
-    Id::random().as_str().to_owned()
-}
-
-/// The sync's view of a [`MemoryStore`].
-#[derive(Debug)]
-pub struct MemoryWatch {
-    store: MemoryStore,
-    changed: watch::Receiver<()>,
-}
-
-impl Watch for MemoryWatch {
-    async fn load(&mut self) -> Result<Changes, Error> {
-        self.changes(|_| true)
-    }
-
-    async fn poll(&mut self, cursor: StoreTime) -> Result<Changes, Error> {
-        self.changes(|row| row.changed_at > cursor)
-    }
-
-    async fn latest(&mut self, cursor: StoreTime, at_most: u32) -> Result<Latest, Error> {
-        self.store.read(|state, clock| {
-            let mut times: Vec<StoreTime> =
-                state.entries.values().map(|row| row.changed_at).collect();
-            times.retain(|changed_at| *changed_at > cursor);
-            times.sort_unstable_by(|one, other| other.cmp(one));
-            let untold = times.get(at_most as usize).copied().unwrap_or_default();
-            let changes = state.changes(clock, |row| row.changed_at > untold.max(cursor));
-            Latest { changes, untold }
-        })
-    }
-
-    async fn hint(&mut self) -> Result<(), Error> {
-        self.changed.changed().await.map_err(|gone| Error::new(ErrorKind::TaskEnded, gone))
-    }
-}
-
-impl MemoryWatch {
-    fn changes(&mut self, wanted: impl Fn(&Row) -> bool) -> Result<Changes, Error> {
-        self.store.read(|state, clock| state.changes(clock, wanted))
     }
 }
