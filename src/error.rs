@@ -248,6 +248,8 @@ pub enum ErrorKind {
     NoSigningKey,
     /// Signing failed.
     Signing,
+    /// No instance acknowledges revocations, so nobody can say where one is enforced.
+    NoInstances,
     /// A background task has ended.
     TaskEnded,
 }
@@ -339,6 +341,7 @@ impl fmt::Display for Error {
             ErrorKind::Keys => f.write_str("the key ring could not be read"),
             ErrorKind::NoSigningKey => f.write_str("no signing key is active"),
             ErrorKind::Signing => f.write_str("the token could not be signed"),
+            ErrorKind::NoInstances => f.write_str("no instance acknowledges revocations"),
             ErrorKind::TaskEnded => f.write_str("the background task has ended"),
         }
     }

@@ -107,6 +107,22 @@ pub(crate) fn sync_failed(error: &Error) {
     let _ = error;
 }
 
+/// Whoever waits for a revocation to be enforced everywhere was not told who has acknowledged it.
+pub(crate) fn roster_failed(error: &Error) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(error = error as &dyn std::error::Error, "the store tells no instances");
+    let _ = error;
+}
+
+/// Instances that have been silent for long are struck off.
+pub(crate) fn dismissed(instances: u64) {
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tower_revocation_instances_dismissed_total").increment(instances);
+    #[cfg(feature = "tracing")]
+    tracing::info!(instances, "silent instances were struck off");
+    let _ = instances;
+}
+
 /// The store has forgotten revocations that this copy holds.
 pub(crate) fn store_went_back(head: StoreTime, known: StoreTime) {
     #[cfg(feature = "metrics")]

@@ -3,9 +3,9 @@
 #[cfg(feature = "_sql")]
 use super::sql::failed;
 use super::{
-    Audit, Changes, EpochStore, Judged, Latest, MemoryStore, MemoryTransaction, MemoryWatch, Mint,
-    Minted, RequestId, Requested, Revocation, Session, SessionFilter, StatementCounts, Ticket,
-    Watch,
+    Audit, Changes, Enlisted, EpochStore, Instance, Judged, Latest, MemoryStore, MemoryTransaction,
+    MemoryWatch, Mint, Minted, RequestId, Requested, Revocation, Roster, Session, SessionFilter,
+    StatementCounts, Ticket, Watch,
 };
 #[cfg(feature = "mysql")]
 use super::{MySqlStore, MySqlWatch};
@@ -17,7 +17,7 @@ use crate::{
     cutoff::{Receipt, StoreTime},
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
-    scope::Scope,
+    scope::{Id, Scope},
 };
 
 /// One of the stores that are compiled in.
@@ -191,6 +191,22 @@ impl EpochStore for AnyStore {
 
     async fn purge(&self, lifetimes: Lifetimes) -> Result<u64, Error> {
         each!(self, store => store.purge(lifetimes).await)
+    }
+
+    async fn enlist(&self, instance: &Instance) -> Result<(), Error> {
+        each!(self, store => store.enlist(instance).await)
+    }
+
+    async fn acknowledge(&self, id: &Id, applied: StoreTime) -> Result<bool, Error> {
+        each!(self, store => store.acknowledge(id, applied).await)
+    }
+
+    async fn roster(&self) -> Result<Roster, Error> {
+        each!(self, store => store.roster().await)
+    }
+
+    async fn dismiss(&self, silent: &[Enlisted]) -> Result<u64, Error> {
+        each!(self, store => store.dismiss(silent).await)
     }
 
     async fn watch(&self) -> Result<AnyWatch, Error> {

@@ -22,13 +22,18 @@
 //! - **Request**: a revocation inside the caller's transaction is written unsealed, and sealed by
 //!   whoever meets it first after the commit: the revoker, a mint, a ticket or a poll.
 //!
+//! - **Enlist**: an instance that acknowledges is in the roster before it loads. So whoever reads the
+//!   roster once a revocation has committed knows of every copy that may lack it.
+//!
 //! The decisions are in `order.rs` and `family.rs`, apart from any database; what happens under the
 //! lock of the clock row is in `writer.rs`, over the single statements of `tables.rs`, which each SQL
 //! database words.
 
 mod any;
 mod confirm;
+mod enforcement;
 mod family;
+mod instance;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod limits;
 mod memory;
@@ -54,6 +59,8 @@ mod traits;
 mod writer;
 
 pub use any::{AnyStore, AnyTransaction, AnyWatch};
+pub use enforcement::{Enforced, Enforcement, How};
+pub use instance::{Enlisted, Instance, Roster};
 pub use memory::{MemoryStore, MemoryTransaction, MemoryWatch};
 pub use mint::{Mint, MintFor, Minted, OverLimit, Presented, SameDevice, SessionLimit, Ticket};
 #[cfg(feature = "mysql")]

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Device, Entry, Revocation, tables::Raise};
+use super::{Device, Enlisted, Entry, Instance, Revocation, tables::Raise};
 use crate::{
     clock::as_micros,
     cutoff::{CutOff, StoreTime},
@@ -154,6 +154,28 @@ pub(super) fn device(
 pub(super) fn and_everyone(scopes: &[Scope]) -> impl Iterator<Item = (&str, &str)> {
     let scopes = scopes.iter().chain(std::iter::once(&Scope::Everyone));
     scopes.map(|scope| (scope.kind().as_str(), scope.subject()))
+}
+
+/// A row of the instances: `numbers` are `bound`, `applied`, `beats` and `beat_at`.
+pub(super) fn enlisted(
+    id: &str,
+    name: &str,
+    numbers: [i64; 4],
+    clock: Duration,
+) -> Result<Enlisted, Error> {
+    let [bound, applied, beats, beat_at] = numbers;
+    Ok(Enlisted {
+        instance: Instance { id: self::id(id)?, name: self::id(name)?, bound: duration(bound)? },
+        applied: store_time(applied)?,
+        beats: unsigned(beats)?,
+        silent_for: clock.saturating_sub(duration(beat_at)?),
+    })
+}
+
+/// Only a primary knows every instance.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(super) fn not_by_a_replica() -> Error {
+    Error::new(ErrorKind::Store, "a replica does not know every instance")
 }
 
 /// A list as one parameter. (PostgreSQL has arrays.)

@@ -3,14 +3,14 @@
 use std::{future::Future, time::Duration};
 
 use super::{
-    Audit, Entry, Mint, Minted, RequestId, Requested, Revocation, Session, SessionFilter,
-    StatementCounts, Ticket,
+    Audit, Enlisted, Entry, Instance, Mint, Minted, RequestId, Requested, Revocation, Roster,
+    Session, SessionFilter, StatementCounts, Ticket,
 };
 use crate::{
     cutoff::{CutOff, Receipt, StoreTime},
     error::Error,
     lifetimes::Lifetimes,
-    scope::Scope,
+    scope::{Id, Scope},
 };
 
 /// The most sessions that one answer tells of.
@@ -121,6 +121,25 @@ pub trait EpochStore: Clone + Send + Sync + 'static {
     /// Drops cut-offs and sessions that have outlived all they cover. The highest cut-off it drops
     /// becomes the [floor](Changes::floor). Returns how many cut-offs are gone.
     fn purge(&self, lifetimes: Lifetimes) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// Enlists an instance, durably, or raises the bound of one that has enlisted: whoever revokes
+    /// from the return on finds it in the [roster](EpochStore::roster).
+    fn enlist(&self, instance: &Instance) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Notes, durably, that the instance `id` lives, and that every cut-off up to `applied` is in force
+    /// there ([`StoreTime::ZERO`] says nothing new). False if it is not in the roster.
+    fn acknowledge(
+        &self,
+        id: &Id,
+        applied: StoreTime,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Who has enlisted, in one snapshot that is taken after the call, and from a primary: a wrong
+    /// answer here has a revocation called enforced where it is not.
+    fn roster(&self) -> impl Future<Output = Result<Roster, Error>> + Send;
+
+    /// Strikes off those of `silent` that have not been heard of since. Returns how many.
+    fn dismiss(&self, silent: &[Enlisted]) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// Opens the connection of the sync.
     fn watch(&self) -> impl Future<Output = Result<Self::Watch, Error>> + Send;

@@ -4,14 +4,14 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
 use tower_revocation::{
-    EpochStore, Scope,
+    EpochStore, Id, Scope,
     cutoff::{Receipt, StoreTime},
     error::{Error, ErrorKind},
     lifetimes::Lifetimes,
     store::{
-        Audit, Changes, Judged, Latest, MemoryStore, MemoryTransaction, Mint, MintFor, Minted,
-        RequestId, Requested, Revocation, Session, SessionFilter, Source, StatementCounts, Ticket,
-        Watch,
+        Audit, Changes, Enlisted, Instance, Judged, Latest, MemoryStore, MemoryTransaction, Mint,
+        MintFor, Minted, RequestId, Requested, Revocation, Roster, Session, SessionFilter, Source,
+        StatementCounts, Ticket, Watch,
     },
 };
 
@@ -37,7 +37,21 @@ impl Remote {
         Fut: Future<Output = Result<T, Error>>,
         N: FnOnce(&World, &Result<T, Error>),
     {
+        let note = |world: &World, done: &Result<T, Error>| {
+            world.executed();
+            note(world, done);
+            world.tell_news();
+        };
         self.send(Asked::Primary, |reached| work(reached.store), note).await
+    }
+
+    /// The same for what has nothing to do with revocations: it seals none.
+    async fn call_the_roster<T, F, Fut>(&self, work: F) -> Result<T, Error>
+    where
+        F: FnOnce(MemoryStore) -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        self.send(Asked::Primary, |reached| work(reached.store), |_, _| {}).await
     }
 
     /// Has whatever database the instance is connected to do `work`.
@@ -46,7 +60,11 @@ impl Remote {
         F: FnOnce(Reached) -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        self.send(asked, work, |_, _| {}).await
+        let note = |world: &World, _: &Result<T, Error>| {
+            world.executed();
+            world.tell_news();
+        };
+        self.send(asked, work, note).await
     }
 
     async fn send<T, F, Fut, N>(&self, asked: Asked, work: F, note: N) -> Result<T, Error>
@@ -67,9 +85,7 @@ impl Remote {
                     let of_primary = reached.behind.is_none();
                     let answer = work(reached).await;
                     if of_primary {
-                        world.executed();
                         note(world, &answer);
-                        world.tell_news();
                     }
                     answer
                 }
@@ -91,15 +107,12 @@ impl Remote {
     }
 }
 
-impl EpochStore for Remote {
-    type Transaction<'t> = MemoryTransaction<'t>;
-    type Watch = RemoteWatch;
-
-    async fn revoke_many(&self, revocations: &[Revocation]) -> Result<Receipt, Error> {
-        let [revocation] = revocations else {
-            return Err(Error::from(ErrorKind::Store));
-        };
-        let revocation = revocation.clone();
+impl Remote {
+    /// Revokes, and tells where among the facts that stands.
+    pub(crate) async fn revoke_noted(
+        &self,
+        revocation: Revocation,
+    ) -> Result<(usize, Receipt), Error> {
         let spared = revocation.spared().cloned();
         let index = self.world.call(revocation.scope(), revocation.demand(), spared);
         let receipt = self.call(
@@ -112,7 +125,19 @@ impl EpochStore for Remote {
         );
         let receipt = receipt.await?;
         self.world.returned(index);
-        Ok(receipt)
+        Ok((index, receipt))
+    }
+}
+
+impl EpochStore for Remote {
+    type Transaction<'t> = MemoryTransaction<'t>;
+    type Watch = RemoteWatch;
+
+    async fn revoke_many(&self, revocations: &[Revocation]) -> Result<Receipt, Error> {
+        let [revocation] = revocations else {
+            return Err(Error::from(ErrorKind::Store));
+        };
+        Ok(self.revoke_noted(revocation.clone()).await?.1)
     }
 
     /// The clients of this simulation request on the primary's own connection.
@@ -188,6 +213,25 @@ impl EpochStore for Remote {
             |world, _| world.purged(lifetimes),
         );
         purged.await
+    }
+
+    async fn enlist(&self, instance: &Instance) -> Result<(), Error> {
+        let instance = instance.clone();
+        self.call_the_roster(|store| async move { store.enlist(&instance).await }).await
+    }
+
+    async fn acknowledge(&self, id: &Id, applied: StoreTime) -> Result<bool, Error> {
+        let id = id.clone();
+        self.call_the_roster(|store| async move { store.acknowledge(&id, applied).await }).await
+    }
+
+    async fn roster(&self) -> Result<Roster, Error> {
+        self.call_the_roster(|store| async move { store.roster().await }).await
+    }
+
+    async fn dismiss(&self, silent: &[Enlisted]) -> Result<u64, Error> {
+        let silent = silent.to_vec();
+        self.call_the_roster(|store| async move { store.dismiss(&silent).await }).await
     }
 
     async fn watch(&self) -> Result<RemoteWatch, Error> {

@@ -57,6 +57,7 @@ mod mysql;
 mod postgres;
 mod refreshing;
 mod renewing;
+mod rosters;
 mod servers;
 mod sessions;
 mod sqlite;

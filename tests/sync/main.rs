@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod buckets;
+mod fleet;
 
 use std::{
     convert::Infallible,
@@ -27,9 +28,9 @@ use tower_revocation::{
     lifetimes::Lifetimes,
     scope::Id,
     store::{
-        Audit, Changes, Device, EpochStore, Judged, Latest, MemoryStore, MemoryTransaction,
-        MemoryWatch, Mint, Minted, RequestId, Requested, Revocation, Session, SessionFilter,
-        Source, StatementCounts, StoreId, Ticket, Watch,
+        Audit, Changes, Device, Enlisted, EpochStore, Instance, Judged, Latest, MemoryStore,
+        MemoryTransaction, MemoryWatch, Mint, Minted, RequestId, Requested, Revocation, Roster,
+        Session, SessionFilter, Source, StatementCounts, StoreId, Ticket, Watch,
     },
     sync::Follower,
     token::SigningKey,
@@ -49,6 +50,11 @@ struct Faults {
     hangs: AtomicBool,
     fails: AtomicBool,
     replica: AtomicBool,
+    /// By how many milliseconds the replica says that it is behind, if it says so.
+    behind: AtomicU64,
+    hangs_at_load: AtomicBool,
+    /// The roster is out of reach.
+    read_only: AtomicBool,
     other_database: AtomicBool,
     /// Answers are held back for this many milliseconds after they were found.
     slow: AtomicU64,
@@ -78,7 +84,9 @@ impl FaultyWatch {
         tokio::time::sleep(slow).await;
         let mut changes = answer?;
         if self.faults.replica.load(Ordering::Relaxed) {
-            changes.source = Source::Replica { behind: None };
+            let behind = self.faults.behind.load(Ordering::Relaxed);
+            let behind = (behind > 0).then_some(Duration::from_millis(behind));
+            changes.source = Source::Replica { behind };
         }
         if self.faults.other_database.load(Ordering::Relaxed) {
             changes.store = StoreId("another".to_owned());
@@ -90,6 +98,9 @@ impl FaultyWatch {
 impl Watch for FaultyWatch {
     async fn load(&mut self) -> Result<Changes, Error> {
         self.faults.loads.fetch_add(1, Ordering::Relaxed);
+        if self.faults.hangs_at_load.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let answer = self.watch.load().await;
         self.answer(answer).await
     }
@@ -175,12 +186,45 @@ impl EpochStore for Faulty {
         self.store.purge(lifetimes).await
     }
 
+    async fn enlist(&self, instance: &Instance) -> Result<(), Error> {
+        self.roster_is_in_reach().await?;
+        self.store.enlist(instance).await
+    }
+
+    async fn acknowledge(&self, id: &Id, applied: StoreTime) -> Result<bool, Error> {
+        self.roster_is_in_reach().await?;
+        self.store.acknowledge(id, applied).await
+    }
+
+    async fn roster(&self) -> Result<Roster, Error> {
+        self.roster_is_in_reach().await?;
+        self.store.roster().await
+    }
+
+    async fn dismiss(&self, silent: &[Enlisted]) -> Result<u64, Error> {
+        self.roster_is_in_reach().await?;
+        self.store.dismiss(silent).await
+    }
+
     async fn watch(&self) -> Result<FaultyWatch, Error> {
         Ok(FaultyWatch { watch: self.store.watch().await?, faults: self.faults.clone() })
     }
 
     fn statements(&self) -> StatementCounts {
         self.store.statements()
+    }
+}
+
+impl Faulty {
+    /// Whether the roster is within reach.
+    async fn roster_is_in_reach(&self) -> Result<(), Error> {
+        if self.faults.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        match self.faults.read_only.load(Ordering::Relaxed) {
+            true => Err(ErrorKind::Store.into()),
+            false => Ok(()),
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What the store holds, and what is done to it under its lock.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use crate::{
     clock::Clock,
@@ -8,7 +11,8 @@ use crate::{
     error::{Error, ErrorKind},
     scope::{Id, Scope},
     store::{
-        Audit, Changes, Entry, Mint, MintFor, Minted, RequestId, Revocation, Source, StoreId,
+        Audit, Changes, Entry, Instance, Mint, MintFor, Minted, RequestId, Revocation, Source,
+        StoreId,
         order::{HeldAgainst, SessionRow, Verdict, next_cut_off, verdict},
     },
 };
@@ -23,6 +27,15 @@ pub(super) struct State {
     pub(super) sealed: HashMap<RequestId, StoreTime>,
     pub(super) sessions: HashMap<Id, SessionRow>,
     pub(super) audit: Vec<(Scope, StoreTime, Audit)>,
+    pub(super) instances: BTreeMap<Id, InstanceRow>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct InstanceRow {
+    pub(super) instance: Instance,
+    pub(super) applied: StoreTime,
+    pub(super) beats: u64,
+    pub(super) beat_at: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -159,6 +172,17 @@ impl State {
             self.sealed.insert(id, cut_off);
         }
         Ok(())
+    }
+}
+
+impl InstanceRow {
+    pub(super) fn new(instance: &Instance, now: Duration) -> Self {
+        Self { instance: instance.clone(), applied: StoreTime::ZERO, beats: 0, beat_at: now }
+    }
+
+    pub(super) fn beat(&mut self, now: Duration) {
+        self.beats += 1;
+        self.beat_at = now;
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     MemoryWatch,
-    state::{Row, State, identity},
+    state::{InstanceRow, Row, State, identity},
 };
 use crate::{
     clock::Clock,
@@ -15,8 +15,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        Audit, EpochStore, Judged, MAX_LISTED, Mint, Minted, RequestId, Requested, Revocation,
-        Session, SessionFilter, StatementCounts, Ticket,
+        Audit, Enlisted, EpochStore, Instance, Judged, MAX_LISTED, Mint, Minted, RequestId,
+        Requested, Revocation, Roster, Session, SessionFilter, StatementCounts, Ticket,
         order::{SessionRow, next_cut_off},
     },
 };
@@ -162,6 +162,9 @@ impl EpochStore for MemoryStore {
     }
 
     async fn seal(&self, id: &RequestId) -> Result<Receipt, Error> {
+        if cfg!(plant = "receipt_before_sealing") {
+            return Ok(Receipt::new(self.state().newest));
+        }
         let sealed = self.read(|state, _| state.sealed.get(id).copied())?;
         Ok(Receipt::new(sealed.ok_or(ErrorKind::NotCommitted)?))
     }
@@ -265,6 +268,49 @@ impl EpochStore for MemoryStore {
             let gone = before - state.entries.len();
             Ok(gone as u64)
         })
+    }
+
+    async fn enlist(&self, instance: &Instance) -> Result<(), Error> {
+        let now = self.shared.clock.now().wall;
+        let instances = &mut self.state().instances;
+        let row = instances.entry(instance.id.clone());
+        let row = row.or_insert_with(|| InstanceRow::new(instance, now));
+        row.instance.bound = row.instance.bound.max(instance.bound);
+        row.beat(now);
+        Ok(())
+    }
+
+    async fn acknowledge(&self, id: &Id, applied: StoreTime) -> Result<bool, Error> {
+        let now = self.shared.clock.now().wall;
+        let instances = &mut self.state().instances;
+        let Some(row) = instances.get_mut(id) else { return Ok(false) };
+        row.applied = row.applied.max(applied);
+        row.beat(now);
+        Ok(true)
+    }
+
+    async fn roster(&self) -> Result<Roster, Error> {
+        let now = self.shared.clock.now().wall;
+        let state = self.state();
+        let enlisted = |row: &InstanceRow| Enlisted {
+            instance: row.instance.clone(),
+            applied: row.applied,
+            beats: row.beats,
+            silent_for: now.saturating_sub(row.beat_at),
+        };
+        let instances = state.instances.values().map(enlisted).collect();
+        Ok(Roster { newest: state.newest, instances })
+    }
+
+    async fn dismiss(&self, silent: &[Enlisted]) -> Result<u64, Error> {
+        let instances = &mut self.state().instances;
+        let before = instances.len();
+        for Enlisted { instance, beats, .. } in silent {
+            if instances.get(&instance.id).is_some_and(|row| row.beats == *beats) {
+                instances.remove(&instance.id);
+            }
+        }
+        Ok((before - instances.len()) as u64)
     }
 
     async fn watch(&self) -> Result<MemoryWatch, Error> {

@@ -11,6 +11,7 @@
 //! Every wait has a limit, on both sides: the server ends a transaction whose client is silent, so
 //! that nobody holds the clock row from beyond a broken network.
 
+mod fleet;
 mod judge;
 mod load;
 mod options;

@@ -17,8 +17,10 @@ use crate::{
 /// sqlx's own table collides with the application's migrations.
 const MIGRATIONS_TABLE: &str = "revocation_migrations";
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "revocations", include_str!("../migrations/mysql/1_revocations.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "revocations", include_str!("../migrations/mysql/1_revocations.sql")),
+    (2, "instances", include_str!("../migrations/mysql/2_instances.sql")),
+];
 
 /// A lock of the whole server, for our database. Its name has at most 64 letters.
 macro_rules! lock {
@@ -74,7 +76,7 @@ async fn run(connection: &mut MySqlConnection) -> Result<(), Error> {
 
 /// The migrations ran once; whether their tables are still there is another question.
 async fn check_tables(connection: &mut MySqlConnection) -> Result<(), Error> {
-    const TABLES: [&str; 5] = [
+    const TABLES: [&str; 6] = [
         "SELECT one, db_uuid, newest, purged_reissue_before, purged_login_before \
          FROM revocation_clock LIMIT 0",
         "SELECT scope, subject, reissue_before, login_before, cleared_at, changed_at \
@@ -85,6 +87,7 @@ async fn check_tables(connection: &mut MySqlConnection) -> Result<(), Error> {
          spent, label, ip, user_agent FROM revocation_sessions LIMIT 0",
         "SELECT cleared_at, scope, subject, reissue_before, login_before, cleared_by, reason \
          FROM revocation_audit LIMIT 0",
+        "SELECT id, name, bound, applied, beats, beat_at FROM revocation_instances LIMIT 0",
     ];
     for table in TABLES {
         query(table)

@@ -10,7 +10,7 @@ use sqlx::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    MySqlOptions, MySqlWatch, judge,
+    MySqlOptions, MySqlWatch, fleet, judge,
     options::SESSION,
     row::{flag, store_time},
     schema, session,
@@ -22,8 +22,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
-        SessionFilter,
+        Enlisted, EpochStore, Instance, Judged, Mint, MintFor, Minted, RequestId, Requested,
+        Revocation, Roster, Session, SessionFilter,
         limits::{SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit, limited, not_acquired},
         operations,
         sql::failed,
@@ -158,8 +158,7 @@ impl MySqlStore {
     async fn judgement(&self, path: Path, scopes: &[Scope]) -> Result<(Judged, bool), Error> {
         // Not in a task of its own: who does not wait any more gives the connection up, and a
         // database that hangs holds no more of them than there are questions.
-        let mut asking = Asking { connection: self.connection().await?, answered: false };
-        self.count(path);
+        let mut asking = Asking::begin(self, path).await?;
         let asked = judge::read(scopes, self.given_time(), &mut asking.connection);
         let judgement = timeout(limit(path), asked).await.map_err(late)??;
         asking.answered = true;
@@ -251,6 +250,22 @@ impl EpochStore for MySqlStore {
         .await
     }
 
+    async fn enlist(&self, instance: &Instance) -> Result<(), Error> {
+        fleet::enlist(self, instance).await
+    }
+
+    async fn acknowledge(&self, id: &Id, applied: StoreTime) -> Result<bool, Error> {
+        fleet::acknowledge(self, id, applied).await
+    }
+
+    async fn roster(&self) -> Result<Roster, Error> {
+        fleet::roster(self).await
+    }
+
+    async fn dismiss(&self, silent: &[Enlisted]) -> Result<u64, Error> {
+        fleet::dismiss(self, silent).await
+    }
+
     async fn watch(&self) -> Result<MySqlWatch, Error> {
         MySqlWatch::open(self.clone(), self.shared.revoked.subscribe()).await
     }
@@ -258,9 +273,17 @@ impl EpochStore for MySqlStore {
 
 /// A connection that is closed when it is dropped before it was answered: nobody knows what is still
 /// to come on it.
-struct Asking {
-    connection: PoolConnection<MySql>,
-    answered: bool,
+pub(super) struct Asking {
+    pub(super) connection: PoolConnection<MySql>,
+    pub(super) answered: bool,
+}
+
+impl Asking {
+    pub(super) async fn begin(store: &MySqlStore, path: Path) -> Result<Self, Error> {
+        let connection = store.connection().await?;
+        store.count(path);
+        Ok(Self { connection, answered: false })
+    }
 }
 
 impl Drop for Asking {

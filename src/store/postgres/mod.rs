@@ -10,6 +10,7 @@
 //! that nobody holds the clock row from beyond a broken network.
 
 mod copy;
+mod fleet;
 mod judge;
 mod listener;
 mod load;

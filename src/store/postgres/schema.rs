@@ -16,8 +16,10 @@ use crate::{
 /// sqlx's own table collides with the application's migrations.
 const MIGRATIONS_TABLE: &str = "revocation_migrations";
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "revocations", include_str!("../migrations/postgres/1_revocations.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "revocations", include_str!("../migrations/postgres/1_revocations.sql")),
+    (2, "instances", include_str!("../migrations/postgres/2_instances.sql")),
+];
 
 /// The first eight bytes of its name: of the locks that a database can be asked for, ours.
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"tower-re");
@@ -76,7 +78,7 @@ async fn forget(connection: &mut PgConnection, pooler: bool) -> Result<(), Error
 
 /// The migrations ran once; whether their tables are still there is another question.
 async fn check_tables(connection: &mut PgConnection) -> Result<(), Error> {
-    const TABLES: [&str; 6] = [
+    const TABLES: [&str; 7] = [
         "SELECT one, db_uuid, newest, purged_reissue_before, purged_login_before \
          FROM revocation_clock LIMIT 0",
         "SELECT one, beat_at FROM revocation_heartbeat LIMIT 0",
@@ -88,6 +90,7 @@ async fn check_tables(connection: &mut PgConnection) -> Result<(), Error> {
          label, ip, user_agent FROM revocation_sessions LIMIT 0",
         "SELECT cleared_at, scope, subject, reissue_before, login_before, cleared_by, reason \
          FROM revocation_audit LIMIT 0",
+        "SELECT id, name, bound, applied, beats, beat_at FROM revocation_instances LIMIT 0",
     ];
     for table in TABLES {
         query(table)

@@ -10,7 +10,7 @@ use sqlx::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    CHANNEL, PostgresOptions, PostgresWatch, judge, renewal,
+    CHANNEL, PostgresOptions, PostgresWatch, fleet, judge, renewal,
     row::{get, store_time},
     schema, session,
     tables::PostgresTables,
@@ -21,8 +21,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
-        SessionFilter,
+        Enlisted, EpochStore, Instance, Judged, Mint, MintFor, Minted, RequestId, Requested,
+        Revocation, Roster, Session, SessionFilter,
         limits::{
             CONNECT_WAIT, SERVER_WAIT, SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit,
             limited, not_acquired,
@@ -213,14 +213,14 @@ impl PostgresStore {
 
 /// A connection for one statement, and what comes with it behind a pooler: there a transaction
 /// keeps what is parsed and what is run on one connection of the server.
-struct Whole {
+pub(super) struct Whole {
     connection: PoolConnection<Postgres>,
     pooler: bool,
     ended: bool,
 }
 
 impl Whole {
-    async fn begin(store: &PostgresStore, path: Path) -> Result<Self, Error> {
+    pub(super) async fn begin(store: &PostgresStore, path: Path) -> Result<Self, Error> {
         let pooler = store.shared.options.pooler;
         let mut whole = Self { connection: store.connection().await?, pooler, ended: false };
         store.count(path);
@@ -237,11 +237,11 @@ impl Whole {
         Ok(whole)
     }
 
-    fn run(&mut self) -> &mut PgConnection {
+    pub(super) fn run(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
 
-    async fn end(mut self) -> Result<(), Error> {
+    pub(super) async fn end(mut self) -> Result<(), Error> {
         if self.pooler {
             raw_sql("COMMIT").execute(self.run()).await.map_err(failed)?;
         }
@@ -325,6 +325,22 @@ impl EpochStore for PostgresStore {
             Ok(sessions)
         })
         .await
+    }
+
+    async fn enlist(&self, instance: &Instance) -> Result<(), Error> {
+        fleet::enlist(self, instance).await
+    }
+
+    async fn acknowledge(&self, id: &Id, applied: StoreTime) -> Result<bool, Error> {
+        fleet::acknowledge(self, id, applied).await
+    }
+
+    async fn roster(&self) -> Result<Roster, Error> {
+        fleet::roster(self).await
+    }
+
+    async fn dismiss(&self, silent: &[Enlisted]) -> Result<u64, Error> {
+        fleet::dismiss(self, silent).await
     }
 
     async fn watch(&self) -> Result<PostgresWatch, Error> {

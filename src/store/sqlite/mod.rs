@@ -9,6 +9,7 @@
 //! The database's clock is that of the process, as SQLite has none of its own.
 
 mod file;
+mod fleet;
 mod judge;
 mod load;
 mod renewal;

@@ -16,9 +16,10 @@ use crate::{
 /// sqlx's own table collides with the application's migrations.
 const MIGRATIONS_TABLE: &str = "revocation_migrations";
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "revocations", include_str!("../migrations/sqlite/1_revocations.sql")),
     (2, "sessions", include_str!("../migrations/sqlite/2_sessions.sql")),
+    (3, "instances", include_str!("../migrations/sqlite/3_instances.sql")),
 ];
 
 /// Older versions can corrupt a write-ahead log when it is reset.
@@ -99,7 +100,7 @@ async fn is_migrated(connection: &mut SqliteConnection) -> Result<bool, Error> {
 
 /// The migrations ran once; whether their tables are still there is another question.
 async fn check_tables(connection: &mut SqliteConnection) -> Result<(), Error> {
-    const TABLES: [&str; 5] = [
+    const TABLES: [&str; 6] = [
         "SELECT one, db_uuid, newest, purged_reissue_before, purged_login_before \
          FROM revocation_clock LIMIT 0",
         "SELECT scope, subject, reissue_before, login_before, cleared_at, changed_at \
@@ -110,6 +111,7 @@ async fn check_tables(connection: &mut SqliteConnection) -> Result<(), Error> {
          label, ip, user_agent FROM revocation_sessions LIMIT 0",
         "SELECT cleared_at, scope, subject, reissue_before, login_before, cleared_by, reason \
          FROM revocation_audit LIMIT 0",
+        "SELECT id, name, bound, applied, beats, beat_at FROM revocation_instances LIMIT 0",
     ];
     for table in TABLES {
         query(table)

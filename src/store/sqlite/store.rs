@@ -14,7 +14,7 @@ use tokio::{
 use super::{
     SqliteWatch,
     file::OpenFile,
-    judge,
+    fleet, judge,
     renewal::Renewal,
     row::store_time,
     schema,
@@ -28,8 +28,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
-        SessionFilter, operations,
+        Enlisted, EpochStore, Instance, Judged, Mint, MintFor, Minted, RequestId, Requested,
+        Revocation, Roster, Session, SessionFilter, operations,
         sql::failed,
         statements::{Path, Statements},
         writer::{self, Changing, Done, Outcome, Writer},
@@ -165,17 +165,15 @@ impl SqliteStore {
 
     /// `newest`, and whether requests are pending.
     async fn newest(&self) -> Result<(StoreTime, bool), Error> {
-        let mut slot = self.shared.turn().await?;
-        let mut connected = self.shared.connected(&mut slot).await?;
-        self.shared.statements.count(Path::Session);
+        let mut turn = self.turn(Path::Session).await?;
         let row = query(
             "SELECT newest, EXISTS (SELECT 1 FROM revocation_requests \
              WHERE revoked_before IS NULL) FROM revocation_clock",
         )
-        .fetch_one(&mut connected.connection)
+        .fetch_one(turn.run())
         .await
         .map_err(failed)?;
-        *slot = Some(connected);
+        turn.end()?;
         Ok((store_time(&row, 0)?, row.try_get(1).map_err(failed)?))
     }
 
@@ -186,25 +184,28 @@ impl SqliteStore {
         filter: &SessionFilter,
         lifetimes: Lifetimes,
     ) -> Result<Vec<Session>, Error> {
-        let mut slot = self.shared.turn().await?;
-        let mut connected = self.shared.connected(&mut slot).await?;
-        self.shared.statements.count(Path::Session);
+        let mut turn = self.turn(Path::Session).await?;
         let now = self.shared.clock.now().wall;
-        let sessions = session::list(filter, lifetimes, now, &mut connected.connection).await?;
-        *slot = Some(connected);
+        let sessions = session::list(filter, lifetimes, now, turn.run()).await?;
+        turn.end()?;
         Ok(sessions)
     }
 
     /// What the cut-offs of `scopes` say, and whether requests are pending. Without the write lock.
     async fn judgement(&self, path: Path, scopes: &[Scope]) -> Result<(Judged, bool), Error> {
-        let mut slot = self.shared.turn().await?;
-        let mut connected = self.shared.connected(&mut slot).await?;
-        self.shared.statements.count(path);
+        let mut turn = self.turn(path).await?;
         let now = self.shared.clock.now().wall;
-        let judgement = judge::read(scopes, now, &mut connected.connection).await?;
-        connected.file.check()?;
-        *slot = Some(connected);
+        let judgement = judge::read(scopes, now, turn.run()).await?;
+        turn.end()?;
         Ok(judgement)
+    }
+
+    /// The connection that writes, for one statement, which is counted.
+    pub(super) async fn turn(&self, path: Path) -> Result<Turn<'_>, Error> {
+        let mut slot = self.shared.turn().await?;
+        let connected = self.shared.connected(&mut slot).await?;
+        self.shared.statements.count(path);
+        Ok(Turn { slot, connected })
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -236,6 +237,26 @@ impl Shared {
 enum OneStatement {
     Refresh(Refresh),
     Renewal(Renewal),
+}
+
+/// The connection that writes, taken out of its place. If this is dropped before its
+/// [end](Turn::end), so is the connection: nobody knows what state that is in.
+pub(super) struct Turn<'s> {
+    slot: MutexGuard<'s, Option<Connected>>,
+    connected: Connected,
+}
+
+impl Turn<'_> {
+    pub(super) fn run(&mut self) -> &mut SqliteConnection {
+        &mut self.connected.connection
+    }
+
+    /// It went well, if this was the database's file.
+    pub(super) fn end(mut self) -> Result<(), Error> {
+        self.connected.file.check()?;
+        *self.slot = Some(self.connected);
+        Ok(())
+    }
 }
 
 /// A connection, and the file that it is on.
@@ -338,6 +359,22 @@ impl EpochStore for SqliteStore {
             self.write(Path::Session, |_| Box::pin(async { Ok(()) })).await?;
         }
         self.listed(filter, lifetimes).await
+    }
+
+    async fn enlist(&self, instance: &Instance) -> Result<(), Error> {
+        fleet::enlist(self, instance).await
+    }
+
+    async fn acknowledge(&self, id: &Id, applied: StoreTime) -> Result<bool, Error> {
+        fleet::acknowledge(self, id, applied).await
+    }
+
+    async fn roster(&self) -> Result<Roster, Error> {
+        fleet::roster(self).await
+    }
+
+    async fn dismiss(&self, silent: &[Enlisted]) -> Result<u64, Error> {
+        fleet::dismiss(self, silent).await
     }
 
     async fn watch(&self) -> Result<SqliteWatch, Error> {
