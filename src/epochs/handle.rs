@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::{
     EpochsBuilder, Fingerprint, Freshness, Verdict,
     atomic::AtomicCutOff,
+    bound::Bound,
     buckets::Buckets,
     fingerprint::FingerprintKey,
     synced::{Basis, LastSynced, StoreClock, Synced},
@@ -38,7 +39,7 @@ pub struct Epochs {
 
 struct Shared {
     lifetimes: Lifetimes,
-    max_staleness: Duration,
+    bound: Bound,
     clock: Clock,
     key: FingerprintKey,
     everyone: AtomicCutOff,
@@ -82,7 +83,7 @@ impl Epochs {
         Self {
             shared: Arc::new(Shared {
                 lifetimes,
-                max_staleness,
+                bound: Bound::new(max_staleness),
                 clock,
                 key: FingerprintKey::random(),
                 everyone: AtomicCutOff::default(),
@@ -105,7 +106,7 @@ impl Epochs {
         let Some(LastSynced { age, .. }) = self.last_synced(now) else {
             return Freshness::NotLoaded;
         };
-        if age <= self.shared.max_staleness {
+        if age <= self.max_staleness() {
             Freshness::Fresh { age }
         } else {
             Freshness::Stale { age }
@@ -428,7 +429,18 @@ impl Epochs {
 
     /// The age from which this copy is stale.
     pub fn max_staleness(&self) -> Duration {
-        self.shared.max_staleness
+        self.shared.bound.max_staleness
+    }
+
+    /// The age from which on nobody believes this copy: [`max_staleness`](Epochs::max_staleness), and
+    /// the longest time for which a layer was told to [trust it beyond
+    /// that](crate::RevocationLayer::dangerous_trust_while_stale).
+    pub fn longest_staleness(&self) -> Duration {
+        self.shared.bound.longest()
+    }
+
+    pub(crate) fn bound(&self) -> &Bound {
+        &self.shared.bound
     }
 
     /// The clock that its readings come from.

@@ -26,6 +26,7 @@
 mod atomic;
 #[cfg(test)]
 mod bars;
+mod bound;
 mod buckets;
 mod builder;
 mod confirmed;

@@ -198,6 +198,9 @@ impl<C> RevocationLayer<C> {
     ///
     /// What the stale copy would refuse gets 503, not 401: it may have been cleared since.
     ///
+    /// In a [fleet](crate::Follower::in_fleet) it begins once the store knows of that longer bound, with
+    /// the next poll but one.
+    ///
     /// # Errors
     ///
     /// [`ConfigError::Duration`] if `extra` is zero or over a day. [`ConfigError::Contradiction`]
@@ -217,7 +220,9 @@ impl<C> RevocationLayer<C> {
             return refuse("is over a day");
         }
         Arc::make_mut(&mut self.settings).while_stale = WhileStale::Trust { extra };
-        self.without_contradiction()
+        let layer = self.without_contradiction()?;
+        layer.settings.verifier.epochs().bound().trust_for(extra);
+        Ok(layer)
     }
 
     /// Renews tokens on the way: what is due, and what has expired within the limits of its session.

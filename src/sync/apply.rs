@@ -1,5 +1,6 @@
 //! What one answer of the store does to the epochs.
 
+use super::member::Enlistment;
 use crate::{
     clock::Reading,
     cutoff::StoreTime,
@@ -12,6 +13,15 @@ use crate::{
 pub(super) struct Cursor {
     store: StoreId,
     head: StoreTime,
+}
+
+/// When an answer was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// Read before it was sent.
+    pub(super) at: Reading,
+    /// How the store knew this instance then, if that is of a fleet.
+    pub(super) enlisted: Option<Enlistment>,
 }
 
 /// What is to be done after an answer.
@@ -44,8 +54,8 @@ impl Cursor {
         }
     }
 
-    /// Applies a full load. `asked_at` was read before it was sent.
-    pub(super) fn load(epochs: &Epochs, latest: Latest, asked_at: Reading) -> Self {
+    /// Applies a full load.
+    pub(super) fn load(epochs: &Epochs, latest: Latest, asked: Asked) -> Self {
         let Latest { changes, untold } = latest;
         // Before it is told what of that is otherwise by now.
         epochs.doubt(untold);
@@ -57,12 +67,12 @@ impl Cursor {
         #[cfg(plant = "reload_lowers")]
         changes.entries.iter().for_each(|entry| epochs.clear(&entry.scope, StoreTime::MAX));
         raise(epochs, &changes);
-        record(epochs, &changes, asked_at);
+        record(epochs, &changes, asked);
         Self { store: changes.store, head: changes.head }
     }
 
-    /// Applies a poll. `asked_at` was read before it was sent.
-    pub(super) fn poll(&mut self, epochs: &Epochs, latest: Latest, asked_at: Reading) -> Next {
+    /// Applies a poll.
+    pub(super) fn poll(&mut self, epochs: &Epochs, latest: Latest, asked: Asked) -> Next {
         let Latest { changes, untold } = latest;
         // A primary is held against all that this copy knows, and not against the cursor alone: that
         // may be a standby's, which was behind and has been promoted.
@@ -77,7 +87,7 @@ impl Cursor {
             // carried out by the load.
             return Next::Reload;
         }
-        record(epochs, &changes, asked_at);
+        record(epochs, &changes, asked);
         self.head = changes.head;
         Next::Poll
     }
@@ -91,15 +101,20 @@ fn raise(epochs: &Epochs, changes: &Changes) {
     }
 }
 
-fn record(epochs: &Epochs, changes: &Changes, asked_at: Reading) {
+fn record(epochs: &Epochs, changes: &Changes, Asked { at, enlisted }: Asked) {
     // What a replica says is as old as what it has of the primary.
     let as_of = match changes.source {
-        Source::Primary => Some(asked_at),
-        Source::Replica { behind } => behind.and_then(|behind| asked_at.checked_sub(behind)),
+        Source::Primary => Some(at),
+        Source::Replica { behind } => behind.and_then(|behind| at.checked_sub(behind)),
     };
-    if let Some(asked_at) = as_of {
+    // What is as of an earlier moment may lack what was revoked before anybody knew of this instance.
+    let counts = |as_of: &Reading| enlisted.is_none_or(|enlisted| enlisted.is_before(*as_of));
+    if let Some(asked_at) = as_of.filter(counts) {
         let answered_at = epochs.clock().now();
         let (store_clock, head) = (changes.clock, changes.head);
         epochs.synced(Synced { asked_at, answered_at, store_clock, head });
+        if let Some(Enlistment { bound, .. }) = enlisted {
+            epochs.bound().announced(bound);
+        }
     }
 }

@@ -8,13 +8,15 @@ use tokio::{
 };
 
 use super::{
-    apply::{Cursor, Next},
+    apply::{Asked, Cursor, Next},
     backoff::{Backoff, Jitter},
+    member::Member,
 };
 use crate::{
     cutoff::StoreTime,
     epochs::Epochs,
     error::{ConfigError, Error, ErrorKind},
+    scope::Id,
     store::{Changes, EpochStore, Latest, Source, Watch},
     telemetry,
 };
@@ -40,6 +42,8 @@ pub struct Follower<S> {
     reload_interval: Duration,
     purge_interval: Duration,
     jitter: Jitter,
+    /// Its id and its name in the fleet, if it acknowledges.
+    member: Option<(Id, Id)>,
 }
 
 impl<S: EpochStore> Follower<S> {
@@ -54,6 +58,7 @@ impl<S: EpochStore> Follower<S> {
             reload_interval: Duration::from_secs(300),
             purge_interval: Duration::from_secs(600),
             jitter: Jitter::Random,
+            member: None,
         }
     }
 
@@ -95,6 +100,27 @@ impl<S: EpochStore> Follower<S> {
         self
     }
 
+    /// Acknowledges revocations under `name`, so that whoever revokes can
+    /// [wait](crate::cutoff::Receipt::enforced_everywhere) until they are enforced everywhere.
+    ///
+    /// This has to be called in every instance of the fleet, or "everywhere" does not mean it. The
+    /// name is for people: `api-3`, or a host and a port. Two may share one.
+    ///
+    /// The instance enlists in the store before it loads, acknowledges each revocation once it is in
+    /// force here, and is heard of every third of its
+    /// [bound](crate::Epochs::longest_staleness), each time by a small statement and one that reads
+    /// the list of instances. If the store does not take note of it, the copy grows
+    /// stale as if it could not be read. One that has not been heard of for twice its bound is struck
+    /// off by the others.
+    ///
+    /// The store has to be a primary's. A copy that follows a standby cannot acknowledge: its sync
+    /// fails.
+    #[must_use]
+    pub fn in_fleet(mut self, name: Id) -> Self {
+        self.member = Some((Id::random(), name));
+        self
+    }
+
     /// Starts the work. It goes on, through every failure, until the handle is dropped.
     ///
     /// # Errors
@@ -124,6 +150,9 @@ impl<S: EpochStore> Follower<S> {
         if max_staleness < self.poll_interval * 3 {
             return refuse("max_staleness", max_staleness, "is under three poll intervals");
         }
+        if self.member.is_some() {
+            self.epochs.bound().begin_to_announce();
+        }
         let purger = self.clone();
         Ok(SyncHandle {
             tasks: [
@@ -136,8 +165,10 @@ impl<S: EpochStore> Follower<S> {
     async fn follow(self) -> Infallible {
         let mut backoff = Backoff::new(self.jitter);
         let mut cursor = None;
+        let member = self.member.clone();
+        let mut member = member.map(|(id, name)| Member::new(id, name, &self.epochs));
         loop {
-            let Err(error) = self.follow_one(&mut cursor, &mut backoff).await;
+            let Err(error) = self.follow_one(&mut cursor, &mut member, &mut backoff).await;
             telemetry::sync_failed(&error);
             sleep(backoff.pause()).await;
         }
@@ -147,12 +178,13 @@ impl<S: EpochStore> Follower<S> {
     async fn follow_one(
         &self,
         followed: &mut Option<Cursor>,
+        member: &mut Option<Member>,
         backoff: &mut Backoff,
     ) -> Result<Infallible, Error> {
         let mut watch = self.in_time(self.store.watch()).await?;
-        let cursor = self.load(&mut watch, followed.as_ref()).await?;
+        let cursor = self.load(&mut watch, followed.as_ref(), member).await?;
         let cursor = followed.insert(cursor);
-        let _ = self.poll(&mut watch, cursor).await?;
+        let _ = self.poll(&mut watch, cursor, member).await?;
         backoff.reset();
         let mut reload_at = self.next_reload();
         loop {
@@ -172,31 +204,64 @@ impl<S: EpochStore> Follower<S> {
                 () = sleep(pause) => {}
             }
             let due = Instant::now() >= reload_at;
-            if due || self.poll(&mut watch, cursor).await? == Next::Reload {
-                *cursor = self.load(&mut watch, Some(&*cursor)).await?;
+            if due || self.poll(&mut watch, cursor, member).await? == Next::Reload {
+                *cursor = self.load(&mut watch, Some(&*cursor), member).await?;
                 // If this asks for another load, the next poll does so too, after a pause.
-                let _ = self.poll(&mut watch, cursor).await?;
+                let _ = self.poll(&mut watch, cursor, member).await?;
                 reload_at = self.next_reload();
             }
         }
     }
 
-    async fn poll(&self, watch: &mut S::Watch, cursor: &mut Cursor) -> Result<Next, Error> {
-        // Before the poll is sent: what commits while it is under way may be missing from it.
-        let asked_at = self.epochs.clock().now();
+    async fn poll(
+        &self,
+        watch: &mut S::Watch,
+        cursor: &mut Cursor,
+        member: &mut Option<Member>,
+    ) -> Result<Next, Error> {
+        let asked = self.ask(member).await?;
         let latest = self.in_time(self.changes(watch, cursor.head())).await?;
         #[cfg(plant = "freshness_after_poll")]
-        let asked_at = self.epochs.clock().now();
-        let next = cursor.poll(&self.epochs, latest, asked_at);
-        telemetry::synced(self.epochs.len(), self.epochs.newest());
+        let asked = Asked { at: self.epochs.clock().now(), ..asked };
+        let next = cursor.poll(&self.epochs, latest, asked);
+        self.applied(cursor, member).await?;
         Ok(next)
+    }
+
+    /// The moment that an answer will be as of: before it is sent, as what commits while that is under
+    /// way may be missing from it; and with this instance in the roster, if it is of a fleet.
+    async fn ask(&self, member: &mut Option<Member>) -> Result<Asked, Error> {
+        loop {
+            let at = self.epochs.clock().now();
+            let Some(member) = member else { return Ok(Asked { at, enlisted: None }) };
+            if !member.is_due(&self.epochs, at)
+                || cfg!(plant = "registers_after_loading") && !self.epochs.is_loaded()
+            {
+                return Ok(Asked { at, enlisted: member.enlisted() });
+            }
+            self.in_time(member.beat(&self.store, &self.epochs, at)).await?;
+        }
+    }
+
+    /// An answer was applied.
+    async fn applied(&self, cursor: &Cursor, member: &mut Option<Member>) -> Result<(), Error> {
+        telemetry::synced(self.epochs.len(), self.epochs.newest());
+        match member {
+            Some(member) => self.in_time(member.applied(&self.store, cursor.head())).await,
+            None => Ok(()),
+        }
     }
 
     /// Loads everything. It may take longer than a poll: a load that ends too late to be fresh
     /// is followed by a poll, which is.
-    async fn load(&self, watch: &mut S::Watch, followed: Option<&Cursor>) -> Result<Cursor, Error> {
+    async fn load(
+        &self,
+        watch: &mut S::Watch,
+        followed: Option<&Cursor>,
+        member: &mut Option<Member>,
+    ) -> Result<Cursor, Error> {
         let limit = self.query_timeout.max(self.epochs.max_staleness());
-        let mut asked_at = self.epochs.clock().now();
+        let mut asked = self.ask(member).await?;
         let mut latest = within(limit, self.everything(watch)).await?;
         let (head, known) = (latest.changes.head, self.epochs.newest());
         if latest.changes.source == Source::Primary && head < known {
@@ -205,7 +270,7 @@ impl<S: EpochStore> Follower<S> {
             telemetry::store_went_back(head, known);
             self.epochs.forgotten_above(head);
             self.in_time(self.store.advance(known)).await?;
-            asked_at = self.epochs.clock().now();
+            asked = self.ask(member).await?;
             latest = within(limit, self.everything(watch)).await?;
             if latest.changes.head < known {
                 return Err(Error::new(ErrorKind::Corrupt, "the store does not advance"));
@@ -214,8 +279,8 @@ impl<S: EpochStore> Follower<S> {
             // Another one, or restored and advanced by another instance: nobody knows from where.
             self.epochs.forgotten_above(StoreTime::ZERO);
         }
-        let cursor = Cursor::load(&self.epochs, latest, asked_at);
-        telemetry::synced(self.epochs.len(), self.epochs.newest());
+        let cursor = Cursor::load(&self.epochs, latest, asked);
+        self.applied(&cursor, member).await?;
         Ok(cursor)
     }
 

@@ -8,9 +8,13 @@
 //! Freshness is the instant *before* a successful poll was sent, and only a primary proves it.
 //! Nothing else makes the copy fresh: when the store hangs, the copy grows stale by itself and
 //! requests are answered 503.
+//!
+//! In a [fleet](Follower::in_fleet) it tells the store what is in force here, for those who
+//! [wait](crate::cutoff::Receipt::enforced_everywhere) until a revocation is in force everywhere.
 
 mod apply;
 mod backoff;
 mod follower;
+mod member;
 
 pub use follower::{Follower, SyncHandle};

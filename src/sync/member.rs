@@ -1,0 +1,217 @@
+//! An instance of a fleet that acknowledges what it has applied.
+//!
+//! # What is promised
+//!
+//! Whoever reads the roster after a revocation has committed finds every instance in it that may
+//! still accept a covered token. For that, a copy becomes fresh only by answers *as of* a moment at
+//! which its instance was in the roster:
+//!
+//! - It enlists before it loads, and an answer that is as of an earlier moment, from a standby for
+//!   instance, proves no freshness.
+//! - It is heard of every third of its bound. An answer counts if less than that had passed between
+//!   the last beat and the moment it is as of, by one and the same reading of the clock: a process
+//!   that stood still in between beats first, and enlists anew if it was struck off.
+//! - It is struck off by others who have not heard of it for twice its bound, on their monotonic
+//!   clock. By then its last answer, at most a third of the bound younger than its last beat, is older
+//!   than the bound, and nothing is accepted by it.
+//! - A longer bound, which a layer brings, is enlisted first, and used once an answer has come that is
+//!   as of a later moment.
+
+use std::{collections::HashMap, time::Duration};
+
+use crate::{
+    clock::Reading,
+    cutoff::StoreTime,
+    epochs::Epochs,
+    error::Error,
+    scope::Id,
+    store::{Enlisted, EpochStore, Instance, Roster},
+    telemetry,
+};
+
+/// An instance, as it stands with the store.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    instance: Instance,
+    /// Read before it was last heard of; `None` before it has enlisted.
+    beat_at: Option<Reading>,
+    enlisted: Option<Enlistment>,
+    acknowledged: StoreTime,
+    others: Others,
+}
+
+/// How the store knows an instance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Enlistment {
+    /// Read after it has enlisted, or raised its bound.
+    at: Reading,
+    /// By which whoever revokes waits for it.
+    pub(super) bound: Duration,
+}
+
+impl Enlistment {
+    /// Whether the instance was in the roster as of `moment`.
+    pub(super) fn is_before(&self, moment: Reading) -> bool {
+        moment.monotonic >= self.at.monotonic
+    }
+}
+
+impl Member {
+    /// One that has not enlisted yet.
+    pub(super) fn new(id: Id, name: Id, epochs: &Epochs) -> Self {
+        let instance = Instance { id, name, bound: bound_of(epochs) };
+        Self {
+            instance,
+            beat_at: None,
+            enlisted: None,
+            acknowledged: StoreTime::ZERO,
+            others: Others::default(),
+        }
+    }
+
+    /// Whether the store has to hear of it before an answer that is as of `now` counts.
+    pub(super) fn is_due(&self, epochs: &Epochs, now: Reading) -> bool {
+        let beats_every = self.instance.bound / 3;
+        self.beat_at.is_none_or(|beat_at| now.since(beat_at) >= beats_every)
+            || bound_of(epochs) > self.instance.bound
+    }
+
+    /// Has the store hear of it. `now` was read before.
+    pub(super) async fn beat<S: EpochStore>(
+        &mut self,
+        store: &S,
+        epochs: &Epochs,
+        now: Reading,
+    ) -> Result<(), Error> {
+        let bound = bound_of(epochs);
+        let is_known = self.beat_at.is_some() && bound <= self.instance.bound;
+        // No news of what it has applied: since that was asked, the database may be another.
+        if !is_known || !store.acknowledge(&self.instance.id, StoreTime::ZERO).await? {
+            self.instance.bound = self.instance.bound.max(bound);
+            store.enlist(&self.instance).await?;
+            let (at, bound) = (epochs.clock().now(), self.instance.bound);
+            self.enlisted = Some(Enlistment { at, bound });
+        }
+        self.beat_at = Some(now);
+        self.dismiss_others(store, epochs).await
+    }
+
+    /// Strikes off others that have been silent for too long.
+    async fn dismiss_others<S: EpochStore>(
+        &mut self,
+        store: &S,
+        epochs: &Epochs,
+    ) -> Result<(), Error> {
+        let roster = store.roster().await?;
+        let now = epochs.clock().now().monotonic;
+        let silent = self.others.silent(roster, &self.instance.id, now);
+        if !silent.is_empty() {
+            telemetry::dismissed(store.dismiss(&silent).await?);
+        }
+        Ok(())
+    }
+
+    /// How the store knows it; `None` before it has enlisted.
+    pub(super) fn enlisted(&self) -> Option<Enlistment> {
+        self.enlisted
+    }
+
+    /// Tells the store that everything up to `head`, which it has just told, is in force here.
+    pub(super) async fn applied<S: EpochStore>(
+        &mut self,
+        store: &S,
+        head: StoreTime,
+    ) -> Result<(), Error> {
+        // Also if it has been struck off: the next beat will tell.
+        if head > self.acknowledged && store.acknowledge(&self.instance.id, head).await? {
+            self.acknowledged = head;
+        }
+        Ok(())
+    }
+}
+
+fn bound_of(epochs: &Epochs) -> Duration {
+    match cfg!(plant = "trust_left_out") {
+        true => epochs.max_staleness(),
+        false => epochs.longest_staleness(),
+    }
+}
+
+/// The other instances, and since when each has been silent. Pure.
+#[derive(Clone, Debug, Default)]
+struct Others(HashMap<Id, Seen>);
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    beats: u64,
+    /// On the monotonic clock here, read after the roster.
+    since: Duration,
+}
+
+impl Others {
+    /// Those of `roster`, which was read before `now`, that have been silent for twice their bound.
+    fn silent(&mut self, roster: Roster, me: &Id, now: Duration) -> Vec<Enlisted> {
+        let mut seen = HashMap::with_capacity(roster.instances.len());
+        let mut silent = Vec::new();
+        for enlisted in roster.instances {
+            let Enlisted { instance: Instance { id, bound, .. }, beats, .. } = &enlisted;
+            let before = self.0.get(id).filter(|seen| seen.beats == *beats);
+            let since = before.map_or(now, |seen| seen.since);
+            seen.insert(id.clone(), Seen { beats: *beats, since });
+            if now.saturating_sub(since) >= *bound * 2 && id != me {
+                silent.push(enlisted);
+            }
+        }
+        self.0 = seen;
+        silent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn roster(beats: &[(&str, u64)]) -> Roster {
+        let enlisted = |&(id, beats): &(&str, u64)| {
+            let id = Id::new(id).unwrap();
+            Enlisted {
+                instance: Instance { name: id.clone(), id, bound: 10 * SECOND },
+                applied: StoreTime::ZERO,
+                beats,
+                silent_for: Duration::ZERO,
+            }
+        };
+        Roster { newest: StoreTime::ZERO, instances: beats.iter().map(enlisted).collect() }
+    }
+
+    #[test]
+    fn who_has_not_been_heard_of_for_twice_its_bound_is_silent() {
+        let me = Id::new("me").unwrap();
+        let mut others = Others::default();
+        for (seconds, beats, silent) in [
+            (100, [("me", 1), ("a", 1), ("b", 1)], &[][..]),
+            (110, [("me", 1), ("a", 1), ("b", 2)], &[]),
+            (119, [("me", 1), ("a", 1), ("b", 2)], &[]),
+            (120, [("me", 1), ("a", 1), ("b", 2)], &["a"]),
+            (130, [("me", 1), ("a", 2), ("b", 2)], &["b"]),
+            (131, [("me", 1), ("a", 2), ("b", 3)], &[]),
+        ] {
+            let found = others.silent(roster(&beats), &me, seconds * SECOND);
+            let found: Vec<&str> = found.iter().map(|one| one.instance.id.as_str()).collect();
+            assert_eq!(found, silent, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn who_comes_back_counts_from_then_on() {
+        let me = Id::new("me").unwrap();
+        let mut others = Others::default();
+        for seconds in [0, 15] {
+            assert!(others.silent(roster(&[("a", 1)]), &me, seconds * SECOND).is_empty());
+        }
+        assert!(others.silent(roster(&[]), &me, 19 * SECOND).is_empty());
+        assert!(others.silent(roster(&[("a", 1)]), &me, 20 * SECOND).is_empty());
+    }
+}
