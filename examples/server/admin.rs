@@ -10,8 +10,9 @@ use tower_revocation::{
 
 use crate::{
     app::App,
-    extract::{Body, Caller, Named},
+    extract::{Body, Caller, Named, Queried},
     fault::Fault,
+    fleet,
     sessions::told,
     users,
 };
@@ -27,19 +28,29 @@ pub struct Order {
     demand: String,
 }
 
-/// `POST /admin/revoke`: whatever there is.
+/// `POST /admin/revoke`: whatever there is. With `?wait=5` it waits until that is enforced by all
+/// instances, for five seconds at most, and says by which it is.
 pub async fn revoke(
     State(app): State<App>,
+    Queried(parameters): Queried<fleet::Parameters>,
     Body(order): Body<Order>,
 ) -> Result<Json<Value>, Fault> {
     let kind: ScopeKind = order.scope.parse().map_err(Fault::malformed)?;
     let demand: Demand = order.demand.parse().map_err(Fault::malformed)?;
     let scope = Scope::new(kind, &order.subject)
         .map_err(|problem| Fault::Malformed(format!("the subject {problem}")))?;
+    let wait = parameters.wait()?;
     let receipt = app.revoke(Revocation::new(scope, demand)).await?;
     let revoked_before = receipt.revoked_before().as_micros();
     // Cut-offs are unique and rise in the order of commits: they are the sequence, too.
-    Ok(Json(json!({ "revoked_before": revoked_before, "seq": revoked_before })))
+    let mut done = json!({ "revoked_before": revoked_before, "seq": revoked_before });
+    if let Some(wait) = wait {
+        let enforced = fleet::enforced(&app, &receipt, wait).await?;
+        for name in ["enforced_everywhere", "instances"] {
+            done[name] = enforced[name].clone();
+        }
+    }
+    Ok(Json(done))
 }
 
 /// `PUT /admin/users/{name}/groups`: tokens with the old ones are refused, and their bearers fetch

@@ -28,6 +28,7 @@ use crate::{
     database::Database,
     extract::{Caller, client_ip},
     fault::{Failure, Fault},
+    fleet,
     login::login,
     metrics,
     passwords::Passwords,
@@ -60,7 +61,10 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
     let epochs = epochs.build()?;
     let keys = KeyRing::open(config.data_dir.join("keys"), Algorithm::ES256)?.renews_expired();
     let store = AnyStore::open(&config.database_url).await?;
-    let sync = Follower::new(store.clone(), epochs.clone()).poll_interval(config.poll).start()?;
+    let sync = Follower::new(store.clone(), epochs.clone())
+        .poll_interval(config.poll)
+        .in_fleet(Id::new(&config.address.to_string())?)
+        .start()?;
     let mut issuer = Issuer::builder(store.clone(), keys)
         .issuer(&config.issuer)
         .audience(&config.audience)
@@ -95,6 +99,7 @@ pub async fn app(config: &Config) -> Result<(Router, Background), Failure> {
         .confirm_doubtful(Confirmations::new(store.clone()));
     let administration = Router::new()
         .route("/admin/revoke", post(admin::revoke))
+        .route("/admin/instances", get(fleet::instances))
         .route("/admin/online", get(admin::online))
         .route("/admin/users/{name}/groups", put(admin::set_groups))
         .route("/admin/users/{name}/suspend", post(admin::suspend))

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     Form, Json,
-    extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request},
+    extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request},
     http::{Extensions, HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -74,6 +74,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let path = Path::from_request_parts(parts, state).await;
         path.map(|Path(name)| Self(name)).map_err(|problem| Fault::Malformed(problem.body_text()))
+    }
+}
+
+/// The parameters in the query.
+pub struct Queried<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Queried<T> {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let query = Query::from_request_parts(parts, state).await;
+        query
+            .map(|Query(value)| Self(value))
+            .map_err(|problem| Fault::Malformed(problem.body_text()))
     }
 }
 

@@ -12,6 +12,7 @@ mod config;
 mod database;
 mod extract;
 mod fault;
+mod fleet;
 mod login;
 mod metrics;
 mod passwords;

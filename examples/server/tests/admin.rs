@@ -28,10 +28,44 @@ async fn a_revoked_user_is_refused_at_once_and_the_other_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_that_is_waited_for_says_by_whom_it_is_enforced() {
+    let (one, data) = Server::start().await;
+    let other = Server::start_in(data.path()).await;
+    let (alice, bob) = (one.alice("").await, one.bob().await);
+    assert_eq!(other.me(&alice.access).await, StatusCode::OK);
+    let order = json!({ "scope": "user", "subject": "alice", "demand": "login" });
+    let (status, done) = one.post_json("/admin/revoke?wait=20", &bob.access, &order).await;
+    assert_eq!((status, &done["enforced_everywhere"]), (StatusCode::OK, &json!(true)), "{done}");
+    // At once, on the other too.
+    assert_eq!(other.me(&alice.access).await, StatusCode::UNAUTHORIZED);
+    let instances = done["instances"].as_array().unwrap();
+    assert_eq!(instances.len(), 2);
+    for instance in instances {
+        assert_eq!(instance["enforced"], "acknowledged", "{instance}");
+        assert_eq!(instance["applied"], done["revoked_before"]);
+        assert_eq!(instance["bound_ms"], 10_000);
+        assert!(instance["lag_ms"].is_u64());
+    }
+
+    let (status, instances) = one.get("/admin/instances", &bob.access).await;
+    assert_eq!((status, instances.as_array().unwrap().len()), (StatusCode::OK, 2));
+    for instance in instances.as_array().unwrap() {
+        assert_eq!(instance["up_to_date"], true, "{instance}");
+        assert!(instance["silent_ms"].as_u64().unwrap() < 10_000, "{instance}");
+        assert_eq!(instance["name"], "127.0.0.1:0");
+    }
+    for wait in ["-1", "121", "NaN", "soon"] {
+        let path = format!("/admin/revoke?wait={wait}");
+        let refused = one.post_json(&path, &bob.access, &order).await;
+        assert_eq!(refused.0, StatusCode::BAD_REQUEST, "{wait}: {}", refused.1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_administrators_administer_and_nonsense_is_malformed() {
     let (server, _data) = Server::start().await;
     let (alice, bob) = (server.alice("").await, server.bob().await);
-    for path in ["/admin/online", "/admin/users/alice/sessions"] {
+    for path in ["/admin/instances", "/admin/online", "/admin/users/alice/sessions"] {
         assert_eq!(server.get(path, &alice.access).await.0, StatusCode::FORBIDDEN, "{path}");
     }
     for path in ["/admin/revoke", "/admin/users/bob/suspend", "/admin/users/bob/reinstate"] {
