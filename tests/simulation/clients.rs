@@ -5,15 +5,17 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 use tower_revocation::{
     Demand, EpochStore, Id, Revocation, Scope,
+    cutoff::Receipt,
     error::{Error, ErrorKind},
     session::TokenPair,
+    store::Enforcement,
 };
 
 use crate::{
     coverage::Operation,
     facts::Facts,
     instance::{Instance, grant},
-    laws::{self, Answerer, Law, Violation},
+    laws::{self, Law, Violation},
     plan::{End, lifetimes},
     world::World,
 };
@@ -184,7 +186,7 @@ pub(crate) async fn request(instance: Arc<Instance>, client: usize, token: usize
         world.note(|_| format!("request with token {token} at {number}: no answer"));
         return;
     };
-    let by = Answerer { instance: *number, loaded: instance.is_loaded(), bound };
+    let by = instance.answerer(bound);
     let successor = answer.successor.map(|successor| {
         let known = world.inner().facts.tokens.iter().position(|token| token.text == successor);
         known.unwrap_or_else(|| received(world, &successor))
@@ -249,13 +251,41 @@ pub(crate) fn refused(
     }
 }
 
-pub(crate) async fn revoke(instance: Arc<Instance>, scope: Scope, demand: Demand) {
+pub(crate) async fn revoke(
+    instance: Arc<Instance>,
+    scope: Scope,
+    demand: Demand,
+    waits: Option<u64>,
+) {
     let Instance { world, number, boot, remote, .. } = &*instance;
-    let _underway = world.begin(Operation::Revocation, *number);
+    let underway = world.begin(Operation::Revocation, *number);
     world.running(*number, *boot).await;
-    let done = timeout(PATIENCE, remote.revoke(Revocation::new(scope.clone(), demand))).await;
+    let revocation = Revocation::new(scope.clone(), demand);
+    let done = timeout(PATIENCE, remote.revoke_noted(revocation)).await;
     world.note(|facts| {
         format!("revocation of {} ({demand}) at {number}: {}", facts.name(&scope), told(&done))
+    });
+    drop(underway);
+    if let (Ok(Ok((index, receipt))), Some(waits)) = (done, waits) {
+        enforced_everywhere(&instance, index, receipt, waits).await;
+    }
+}
+
+/// Waits until a revocation, by its place among the facts, is enforced everywhere.
+async fn enforced_everywhere(instance: &Instance, index: usize, receipt: Receipt, waits: u64) {
+    let Instance { world, number, remote, .. } = instance;
+    let _underway = world.begin(Operation::Receipt, *number);
+    let done = receipt.enforced_everywhere(remote, Duration::from_millis(waits)).await;
+    if done.as_ref().is_ok_and(Enforcement::is_everywhere) {
+        world.enforced(index);
+    }
+    world.note(|facts| {
+        let told = match &done {
+            Ok(enforcement) if enforcement.is_everywhere() => "everywhere".to_owned(),
+            Ok(enforcement) => format!("not by {}", enforcement.silent().count()),
+            Err(error) => format!("{:?}", error.kind()),
+        };
+        format!("that of {} is enforced: {told}", facts.name(&facts.revocations[index].scope))
     });
 }
 
@@ -266,9 +296,10 @@ pub(crate) async fn transaction(
     demand: Demand,
     open: u64,
     end: End,
+    waits: Option<u64>,
 ) {
     let Instance { world, number, boot, remote, .. } = &*instance;
-    let _underway = world.begin(Operation::Transaction, *number);
+    let underway = world.begin(Operation::Transaction, *number);
     world.running(*number, *boot).await;
     let revocation = Revocation::new(scope.clone(), demand);
     sleep(Duration::from_millis(open)).await;
@@ -303,11 +334,15 @@ pub(crate) async fn transaction(
         let generation = world.generation();
         let sealed = remote.call(|_| async move { requested.sealed().await }, |_, _| {});
         let done = timeout(PATIENCE, sealed).await;
-        // By the database that it was requested in.
-        if let (Ok(Ok(_)), true) = (&done, world.generation() == generation) {
-            world.returned(index);
-        }
         world.note(|facts| format!("sealing that of {}: {}", facts.name(&scope), told(&done)));
+        drop(underway);
+        // By the database that it was requested in.
+        if let (Ok(Ok(receipt)), true) = (done, world.generation() == generation) {
+            world.returned(index);
+            if let Some(waits) = waits {
+                enforced_everywhere(&instance, index, receipt, waits).await;
+            }
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Operation {
     Renewal,
     Revocation,
     Transaction,
+    /// Somebody waits until a revocation is enforced everywhere.
+    Receipt,
     Others,
     Purge,
     Load,
@@ -60,13 +62,14 @@ impl Fault {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Check,
         Self::Login,
         Self::Refresh,
         Self::Renewal,
         Self::Revocation,
         Self::Transaction,
+        Self::Receipt,
         Self::Others,
         Self::Purge,
         Self::Load,

@@ -86,6 +86,21 @@ impl World {
         inner.facts.revocations[revocation].returned = Some(returned);
     }
 
+    /// Somebody was told that a revocation is enforced everywhere.
+    ///
+    /// A database that has just gone back may have forgotten instances, which enlist anew as soon as
+    /// they notice: within a third of their bound, and by what they have read until then they may accept
+    /// tokens for as long as that.
+    pub(crate) fn enforced(&self, revocation: usize) {
+        let now = self.now();
+        let forgotten = self.setup.longest_bound() * 2;
+        let facts = &mut self.inner().facts;
+        if facts.went_back.last().is_none_or(|back| now > back.at + forgotten) {
+            let enforced = facts.moment(now);
+            facts.revocations[revocation].enforced = Some(enforced);
+        }
+    }
+
     /// It has minted, or refused to; its clock was set within `range` so far.
     pub(crate) fn minted(&self, mint: &Mint, minted: &Result<Minted, Error>, range: Duration) {
         match minted {

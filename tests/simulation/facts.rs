@@ -29,6 +29,8 @@ pub(crate) struct Revoked {
     pub(crate) sealed: Option<(Moment, StoreTime)>,
     /// When the receipt was there.
     pub(crate) returned: Option<Moment>,
+    /// When it was said to be enforced everywhere.
+    pub(crate) enforced: Option<Moment>,
     /// The database was put back to before it.
     pub(crate) forgotten: bool,
     /// Sealed by a database that had gone back and not been advanced yet: its cut-off need not be
@@ -121,6 +123,7 @@ impl Facts {
             called,
             sealed: None,
             returned: None,
+            enforced: None,
             forgotten: false,
             behind: false,
         });

@@ -18,6 +18,7 @@ use tower_revocation::{
 };
 
 use crate::{
+    laws::Answerer,
     plan::{Setup, WhileStale, lifetimes},
     store::Remote,
     world::World,
@@ -97,6 +98,7 @@ impl Running {
         let layer = layer(world, &remote, &issuer, &verifier, setup, number);
         let millis = Duration::from_millis;
         let sync = Follower::new(remote.clone(), epochs.clone())
+            .in_fleet(Id::new(&format!("instance-{number}")).unwrap())
             .without_jitter()
             .poll_interval(millis(setup.poll))
             .query_timeout(millis(setup.query_timeout))
@@ -212,7 +214,13 @@ impl Instance {
             }
     }
 
-    pub(crate) fn is_loaded(&self) -> bool {
+    /// What is known of it when it has answered, and may accept what was revoked for `bound`.
+    pub(crate) fn answerer(&self, bound: Duration) -> Answerer {
+        let blind = self.world.machines[self.number].blind();
+        Answerer { instance: self.number, loaded: self.is_loaded(), bound, blind }
+    }
+
+    fn is_loaded(&self) -> bool {
         self.world.inner().links[self.number].loaded == Some(self.boot)
     }
 

@@ -83,6 +83,8 @@ pub(crate) enum Action {
     Revoke {
         target: Target,
         demand: Demand,
+        /// For it to be enforced everywhere, at most so long.
+        waits: Option<u64>,
     },
     /// A revocation in the caller's transaction.
     Transaction {
@@ -90,6 +92,7 @@ pub(crate) enum Action {
         demand: Demand,
         open: u64,
         end: End,
+        waits: Option<u64>,
     },
     /// "All others but me", and the pair of tokens that follows.
     Others {
@@ -208,6 +211,15 @@ impl Plan {
 }
 
 impl Setup {
+    /// The longest time for which an instance may accept what is revoked.
+    pub(crate) fn longest_bound(&self) -> u64 {
+        let trusts = |stale: &WhileStale| match stale {
+            WhileStale::Trust { extra } => *extra,
+            _ => 0,
+        };
+        self.max_staleness + self.stale.iter().map(trusts).max().unwrap_or(0)
+    }
+
     fn random(random: &mut StdRng, long: bool) -> Self {
         let instances = random.random_range(1..=if long { 2 } else { 5 });
         let poll = if long { 1_000 } else { [250, 500, 1_000][random.random_range(0..3)] };
@@ -317,13 +329,18 @@ fn action(random: &mut StdRng, setup: &Setup, weights: &[u32]) -> Action {
             back: back(random),
             interrupted: if random.random() { 0 } else { random.random_range(1..1_500) },
         },
-        Kind::Revoke => Action::Revoke { target: target(random, setup), demand: demand(random) },
+        Kind::Revoke => Action::Revoke {
+            target: target(random, setup),
+            demand: demand(random),
+            waits: waits(random),
+        },
         Kind::Transaction => Action::Transaction {
             target: target(random, setup),
             demand: demand(random),
             open: random.random_range(0..300),
             end: [End::RolledBack, End::Committed, End::Sealed, End::Sealed]
                 [random.random_range(0..4)],
+            waits: waits(random),
         },
         Kind::Others => Action::Others { session: any(random) },
         Kind::Move => Action::Move {
@@ -362,6 +379,10 @@ fn target(random: &mut StdRng, setup: &Setup) -> Target {
         6..8 => Target::Session(random.random_range(0..16)),
         _ => Target::Token(random.random_range(0..16)),
     }
+}
+
+fn waits(random: &mut StdRng) -> Option<u64> {
+    random.random_ratio(2, 3).then(|| random.random_range(100..15_000))
 }
 
 fn demand(random: &mut StdRng) -> Demand {

@@ -14,7 +14,7 @@ use crate::{
     coverage::{Coverage, Fault, Operation},
     facts::Token,
     instance::Running,
-    laws::{self, Answerer, Law, Violation},
+    laws::{self, Law, Violation},
     machine::{START, Suspension, interrupted},
     plan::{Action, Plan, Target},
     world::{World, group, user},
@@ -179,13 +179,13 @@ impl Fleet {
                 let Some((client, token)) = token_of(&world, session, back) else { return };
                 running.spawn(clients::request(instance, client, token));
             }
-            Action::Revoke { target, demand } => {
+            Action::Revoke { target, demand, waits } => {
                 let Some(scope) = scope(&world, target) else { return };
-                running.spawn(clients::revoke(instance, scope, demand));
+                running.spawn(clients::revoke(instance, scope, demand, waits));
             }
-            Action::Transaction { target, demand, open, end } => {
+            Action::Transaction { target, demand, open, end, waits } => {
                 let Some(scope) = scope(&world, target) else { return };
-                running.spawn(clients::transaction(instance, scope, demand, open, end));
+                running.spawn(clients::transaction(instance, scope, demand, open, end, waits));
             }
             Action::Others { session } => {
                 let Some(client) = client(&world, session) else { return };
@@ -196,7 +196,7 @@ impl Fleet {
                 world.inner().groups[number] = all.map(group).collect();
                 if revoke {
                     let scope = Scope::User(user(number));
-                    running.spawn(clients::revoke(instance, scope, Demand::Refresh));
+                    running.spawn(clients::revoke(instance, scope, Demand::Refresh, None));
                 }
             }
             _ => running.spawn(clients::purge(instance)),
@@ -258,7 +258,7 @@ impl Fleet {
             interrupted(Box::new(wait), verify)
         };
         // By now: it may have happened while the check was interrupted.
-        let by = Answerer { instance: at, loaded: instance.is_loaded(), bound };
+        let by = instance.answerer(bound);
         let said = verdict.as_ref().map_or_else(Rejection::reason, |_| "accepted");
         world.note(|_| format!("check of token {token} at {at}: {said}"));
         let held = {
@@ -286,9 +286,8 @@ impl Fleet {
         let now = world.now();
         let called = world.moment();
         let freshness = instance.epochs.freshness(instance.epochs.clock().now());
-        let (bound, loaded) = (instance.bound(), instance.is_loaded());
-        let blind = world.machines[at].blind();
-        let by = Answerer { instance: at, loaded, bound };
+        let by = instance.answerer(instance.bound());
+        let blind = by.blind;
         let inner = world.inner();
         let facts = &inner.facts;
         let mut held = Ok(());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Held, Law, broken};
+use super::{Held, Law, broken, receipts};
 use crate::facts::{Facts, Moment, Revoked, Token};
 
 /// A client has got a token.
@@ -30,6 +30,8 @@ pub(crate) struct Answerer {
     pub(crate) loaded: bool,
     /// How long after a revocation returned it may accept what that covers.
     pub(crate) bound: Duration,
+    /// By how much its clock may take ages for too short.
+    pub(crate) blind: Duration,
 }
 
 /// A check that began at `called` has accepted a token.
@@ -56,7 +58,7 @@ pub(crate) fn accepted(facts: &Facts, token: &Token, called: Moment, by: Answere
                 facts.name(&revocation.scope)
             ),
         ),
-        None => Ok(()),
+        None => receipts::accepted(facts, token, called, by),
     }
 }
 

@@ -1,11 +1,13 @@
 //! The laws, held against each thing that happens. A moment that would leave doubt is in favour of
 //! the crate.
 //!
-//! What the database does is in `mints.rs`, what instances answer in `checks.rs`; what a copy has to
+//! What the database does is in `mints.rs`, what instances answer in `checks.rs`, what receipts say of
+//! that in `receipts.rs`; what a copy has to
 //! hold is looked up where copies are looked into, in `run.rs`.
 
 mod checks;
 mod mints;
+mod receipts;
 
 use std::fmt;
 
@@ -26,6 +28,8 @@ pub(crate) enum Law {
     CutOffFell,
     /// 3: a covered token was accepted too late.
     AcceptedLate,
+    /// 3: a covered token was accepted after somebody was told that it is enforced everywhere.
+    AcceptedAfterReceipt,
     /// 3: a copy is fresh, and does not hold what was revoked before.
     FreshAndBehind,
     /// 3: what was read before a revocation has got past it.
@@ -60,6 +64,7 @@ impl Law {
         match self {
             Self::CutOffFell => 2,
             Self::AcceptedLate
+            | Self::AcceptedAfterReceipt
             | Self::FreshAndBehind
             | Self::Overtaken
             | Self::SessionRevived
