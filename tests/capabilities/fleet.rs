@@ -12,7 +12,7 @@ use crate::{common::place, program::Program};
 pub(crate) struct Server {
     base: String,
     client: Client,
-    _program: Program,
+    program: Program,
 }
 
 impl Server {
@@ -28,9 +28,14 @@ impl Server {
         let all = own.into_iter().chain(url).chain(settings.iter().copied().map(owned));
         let program = Program::start(all).await;
         let client = Client::builder().user_agent("capabilities").build().unwrap();
-        let server = Self { base: program.base.clone(), client, _program: program };
+        let server = Self { base: program.base.clone(), client, program };
         server.until("/readyz", "", StatusCode::OK).await;
         server
+    }
+
+    /// Sends a signal to its process: `STOP`, `CONT`.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.program.signal(signal);
     }
 
     pub(crate) async fn login(&self, username: &str, password: &str) -> String {

@@ -26,6 +26,7 @@ mod issuers;
 mod limits;
 mod outage;
 mod policies;
+mod receipts;
 mod refreshing;
 mod refusals;
 mod renewing;

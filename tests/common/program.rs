@@ -49,6 +49,13 @@ impl Program {
         Self { base, process }
     }
 
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.process.id().expect("it is running").to_string();
+        let sent = std::process::Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "no {signal} for {id}");
+    }
+
     /// `kill -9`, and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
         self.process.kill().await.unwrap();
