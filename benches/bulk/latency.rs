@@ -16,7 +16,7 @@ use tower_revocation::{
     clock::Clock,
     cutoff::Receipt,
     epochs::Epochs,
-    scope::Scope,
+    scope::{Id, Scope},
     store::{EpochStore, PostgresStore, Revocation},
 };
 
@@ -24,32 +24,65 @@ use crate::databases::Database;
 
 const TURNS: usize = 1_000;
 
-/// How the other process is told what it is, with the URL behind.
-pub(crate) const FOLLOW: &str = "follow";
+/// What the other process is, which it is told with the URL behind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Follows,
+    /// And acknowledges.
+    IsOfAFleet,
+}
 
-pub(crate) async fn run() {
-    let database = Database::on("POSTGRES_URL").await;
-    let store = PostgresStore::open(&database.url()).await.unwrap();
-    let mut bare = PgConnection::connect_with(&database.postgres()).await.unwrap();
-    raw_sql("CREATE TABLE bare (subject text PRIMARY KEY, cut_off bigint NOT NULL)")
-        .execute(&mut bare)
-        .await
-        .unwrap();
-    let mut other = Other::start(&database.url()).await;
-    let clock = Clock::system();
-    let (mut ours, mut beside) = (Vec::new(), Vec::new());
-    for turn in 0..TURNS {
-        let began = clock.now().wall;
+impl Role {
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        [Self::Follows, Self::IsOfAFleet].into_iter().find(|role| role.as_str() == name)
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Follows => "follows",
+            Self::IsOfAFleet => "is-of-a-fleet",
+        }
+    }
+}
+
+/// The bare statements: one upsert, committed, and `NOTIFY`.
+pub(crate) struct Bare(PgConnection);
+
+impl Bare {
+    pub(crate) async fn make(database: &Database) -> Self {
+        let mut bare = PgConnection::connect_with(&database.postgres()).await.unwrap();
+        raw_sql("CREATE TABLE bare (subject text PRIMARY KEY, cut_off bigint NOT NULL)")
+            .execute(&mut bare)
+            .await
+            .unwrap();
+        Self(bare)
+    }
+
+    pub(crate) async fn revoke(&mut self, turn: usize) {
         query(
             "INSERT INTO bare AS b (subject, cut_off) VALUES ($1, $2) ON CONFLICT (subject) \
              DO UPDATE SET cut_off = greatest(b.cut_off, excluded.cut_off)",
         )
         .bind(format!("user-{turn}"))
         .bind(turn as i64 + 1)
-        .execute(&mut bare)
+        .execute(&mut self.0)
         .await
         .unwrap();
-        raw_sql(AssertSqlSafe(format!("NOTIFY bare, '{turn}'"))).execute(&mut bare).await.unwrap();
+        let notify = AssertSqlSafe(format!("NOTIFY bare, '{turn}'"));
+        raw_sql(notify).execute(&mut self.0).await.unwrap();
+    }
+}
+
+pub(crate) async fn run() {
+    let database = Database::on("POSTGRES_URL").await;
+    let store = PostgresStore::open(&database.url()).await.unwrap();
+    let mut bare = Bare::make(&database).await;
+    let mut other = Other::start(&database.url(), Role::Follows).await;
+    let clock = Clock::system();
+    let (mut ours, mut beside) = (Vec::new(), Vec::new());
+    for turn in 0..TURNS {
+        let began = clock.now().wall;
+        bare.revoke(turn).await;
         beside.push(other.enforced("bare", turn as u64 + 1).await - began);
 
         let scope = Scope::user(&format!("user-{turn}")).unwrap();
@@ -72,15 +105,15 @@ pub(crate) async fn run() {
 }
 
 /// The other process.
-struct Other {
+pub(crate) struct Other {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Other {
-    async fn start(url: &str) -> Self {
+    pub(crate) async fn start(url: &str, role: Role) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args([FOLLOW, url])
+            .args([role.as_str(), url])
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -91,7 +124,7 @@ impl Other {
     }
 
     /// When it enforced `cut_off`.
-    async fn enforced(&mut self, whose: &str, cut_off: u64) -> Duration {
+    pub(crate) async fn enforced(&mut self, whose: &str, cut_off: u64) -> Duration {
         loop {
             let line = self.lines.next_line().await.unwrap().unwrap();
             let words: Vec<&str> = line.split(' ').collect();
@@ -103,10 +136,14 @@ impl Other {
 }
 
 /// What the other process does: follows both, and says when it got to know what.
-pub(crate) async fn follow(url: &str) {
+pub(crate) async fn follow(url: &str, role: Role) {
     let store = PostgresStore::open(url).await.unwrap();
     let epochs = Epochs::new();
-    let _sync = Follower::new(store, epochs.clone()).start().unwrap();
+    let mut follower = Follower::new(store, epochs.clone());
+    if role == Role::IsOfAFleet {
+        follower = follower.in_fleet(Id::new("another").unwrap());
+    }
+    let _sync = follower.start().unwrap();
     let mut listener = PgListener::connect(url).await.unwrap();
     listener.listen("bare").await.unwrap();
     let mut connection = PgConnection::connect(url).await.unwrap();

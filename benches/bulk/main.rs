@@ -3,7 +3,7 @@
 //!
 //! On SQLite always; on PostgreSQL and MariaDB if `POSTGRES_URL` and `MARIADB_URL` name servers:
 //! `bash .ci/databases cargo bench --bench bulk`. Parts are chosen by name: `load`, `revoke`,
-//! `purge`, `latency`, `idle`.
+//! `purge`, `latency`, `receipts`, `idle`.
 //!
 //! Ours and the bare take turns, and what is printed are medians of the turns: seconds are worth
 //! little on a machine that does other things too, and ratios more.
@@ -17,6 +17,7 @@ mod idle;
 mod latency;
 mod load;
 mod purge;
+mod receipts;
 mod revoke;
 mod stores;
 
@@ -29,9 +30,9 @@ use tokio::time::Instant;
 async fn main() {
     let asked: Vec<String> = env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
     if let [part, url] = &asked[..]
-        && part == latency::FOLLOW
+        && let Some(role) = latency::Role::of(part)
     {
-        return latency::follow(url).await;
+        return latency::follow(url, role).await;
     }
     let wanted = |part: &str| asked.is_empty() || asked.iter().any(|name| name == part);
     let postgres = env::var_os("POSTGRES_URL").is_some();
@@ -55,6 +56,9 @@ async fn main() {
     }
     if wanted("latency") && postgres {
         latency::run().await;
+    }
+    if wanted("receipts") && postgres {
+        receipts::run().await;
     }
     if wanted("idle") && postgres {
         idle::run::<Postgres>().await;
