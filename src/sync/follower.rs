@@ -234,22 +234,29 @@ impl<S: EpochStore> Follower<S> {
         loop {
             let at = self.epochs.clock().now();
             let Some(member) = member else { return Ok(Asked { at, enlisted: None }) };
-            if !member.is_due(&self.epochs, at)
-                || cfg!(plant = "registers_after_loading") && !self.epochs.is_loaded()
-            {
+            if cfg!(plant = "registers_after_loading") && !self.epochs.is_loaded() {
+                return Ok(Asked { at, enlisted: None });
+            }
+            if member.is_due(&self.epochs, at) {
+                self.in_time(member.beat(&self.store, &self.epochs, at)).await?;
+            }
+            // Once more: it may have taken long.
+            let at = self.epochs.clock().now();
+            if member.is_heard_of(at) {
                 return Ok(Asked { at, enlisted: member.enlisted() });
             }
-            self.in_time(member.beat(&self.store, &self.epochs, at)).await?;
         }
     }
 
     /// An answer was applied.
     async fn applied(&self, cursor: &Cursor, member: &mut Option<Member>) -> Result<(), Error> {
         telemetry::synced(self.epochs.len(), self.epochs.newest());
-        match member {
-            Some(member) => self.in_time(member.applied(&self.store, cursor.head())).await,
-            None => Ok(()),
-        }
+        let Some(member) = member else { return Ok(()) };
+        self.in_time(member.applied(&self.store, cursor.head())).await?;
+        // That nobody is struck off for now is no reason to begin anew.
+        let looked = self.in_time(member.look_around(&self.store, &self.epochs)).await;
+        looked.unwrap_or_else(|failed| telemetry::roster_failed(&failed));
+        Ok(())
     }
 
     /// Loads everything. It may take longer than a poll: a load that ends too late to be fresh

@@ -8,12 +8,12 @@
 //!
 //! - It enlists before it loads, and an answer that is as of an earlier moment, from a standby for
 //!   instance, proves no freshness.
-//! - It is heard of every third of its bound. An answer counts if less than that had passed between
-//!   the last beat and the moment it is as of, by one and the same reading of the clock: a process
-//!   that stood still in between beats first, and enlists anew if it was struck off.
+//! - It is heard of every third of its bound. An answer counts if less than two thirds had passed
+//!   between the last beat and the moment it is as of, by readings of one clock: a process that stood
+//!   still in between beats first, and enlists anew if it was struck off.
 //! - It is struck off by others who have not heard of it for twice its bound, on their monotonic
-//!   clock. By then its last answer, at most a third of the bound younger than its last beat, is older
-//!   than the bound, and nothing is accepted by it.
+//!   clock. By then its last answer, at most two thirds of the bound younger than its last beat, is
+//!   older than the bound, and nothing is accepted by it.
 //! - A longer bound, which a layer brings, is enlisted first, and used once an answer has come that is
 //!   as of a later moment.
 
@@ -38,6 +38,8 @@ pub(super) struct Member {
     enlisted: Option<Enlistment>,
     acknowledged: StoreTime,
     others: Others,
+    /// It has beaten since it last looked at the roster.
+    looks: bool,
 }
 
 /// How the store knows an instance.
@@ -66,14 +68,22 @@ impl Member {
             enlisted: None,
             acknowledged: StoreTime::ZERO,
             others: Others::default(),
+            looks: false,
         }
     }
 
-    /// Whether the store has to hear of it before an answer that is as of `now` counts.
+    /// Whether the store is to hear of it.
     pub(super) fn is_due(&self, epochs: &Epochs, now: Reading) -> bool {
-        let beats_every = self.instance.bound / 3;
-        self.beat_at.is_none_or(|beat_at| now.since(beat_at) >= beats_every)
-            || bound_of(epochs) > self.instance.bound
+        bound_of(epochs) > self.instance.bound || self.is_silent_for(now, self.instance.bound / 3)
+    }
+
+    /// Whether an answer that is as of `now` counts.
+    pub(super) fn is_heard_of(&self, now: Reading) -> bool {
+        !self.is_silent_for(now, self.instance.bound * 2 / 3)
+    }
+
+    fn is_silent_for(&self, now: Reading, time: Duration) -> bool {
+        self.beat_at.is_none_or(|beat_at| now.since(beat_at) >= time)
     }
 
     /// Has the store hear of it. `now` was read before.
@@ -93,17 +103,26 @@ impl Member {
             self.enlisted = Some(Enlistment { at, bound });
         }
         self.beat_at = Some(now);
-        self.dismiss_others(store, epochs).await
+        self.looks = true;
+        Ok(())
     }
 
-    /// Strikes off others that have been silent for too long.
-    async fn dismiss_others<S: EpochStore>(
+    /// Looks at the roster, once for each beat, and strikes off others that have been silent for too
+    /// long.
+    pub(super) async fn look_around<S: EpochStore>(
         &mut self,
         store: &S,
         epochs: &Epochs,
     ) -> Result<(), Error> {
+        if !std::mem::take(&mut self.looks) {
+            return Ok(());
+        }
         let roster = store.roster().await?;
         let now = epochs.clock().now().monotonic;
+        if let Some(known) = roster.instances.iter().find(|it| it.instance.id == self.instance.id) {
+            // It has enlisted anew, or the database has gone back.
+            self.acknowledged = self.acknowledged.min(known.applied);
+        }
         let silent = self.others.silent(roster, &self.instance.id, now);
         if !silent.is_empty() {
             telemetry::dismissed(store.dismiss(&silent).await?);

@@ -33,9 +33,14 @@ impl Server {
         server
     }
 
-    /// Sends a signal to its process: `STOP`, `CONT`.
-    pub(crate) fn signal(&self, signal: &str) {
-        self.program.signal(signal);
+    /// Its process stands still.
+    pub(crate) fn stop(&self) {
+        self.program.stop();
+    }
+
+    /// Its process goes on.
+    pub(crate) fn go_on(&self) {
+        self.program.go_on();
     }
 
     pub(crate) async fn login(&self, username: &str, password: &str) -> String {

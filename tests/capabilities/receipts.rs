@@ -63,7 +63,7 @@ async fn a_server_that_is_stopped_is_outwaited_and_accepts_nothing_once_it_goes_
     let [here, _, stopped] = &fleet;
     let (alice, bob) = (here.alice().await, here.bob().await);
     stopped.until("/me", &alice, OK).await;
-    stopped.signal("STOP");
+    stopped.stop();
     // Some are under way to it: they are checked once it goes on.
     let waiting = futures_util::future::join_all((0..8).map(|_| stopped.me(&alice)));
     let (waiting, ()) = tokio::join!(waiting, async {
@@ -79,7 +79,7 @@ async fn a_server_that_is_stopped_is_outwaited_and_accepts_nothing_once_it_goes_
                 assert!(lag < MAX_STALENESS, "{lag} ms");
             }
         }
-        stopped.signal("CONT");
+        stopped.go_on();
     });
     assert!(!waiting.contains(&OK), "{waiting:?}");
     // Until it is fresh, and after.
@@ -99,7 +99,7 @@ async fn who_waits_for_less_is_told_who_was_silent() {
     let place = Place::new().await;
     let fleet = three_servers(place.path()).await;
     let bob = fleet[0].bob().await;
-    fleet[2].signal("STOP");
+    fleet[2].stop();
     let order = json!({ "scope": "user", "subject": "alice", "demand": "refresh" });
     let (status, done) = fleet[0].post("/admin/revoke?wait=0.2", &bob, &order).await;
     assert_eq!((status, &done["enforced_everywhere"]), (OK, &json!(false)), "{done}");

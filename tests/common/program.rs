@@ -49,11 +49,30 @@ impl Program {
         Self { base, process }
     }
 
-    /// Sends it a signal: `STOP`, `CONT`.
-    pub(crate) fn signal(&self, signal: &str) {
+    /// `kill -STOP`, and waits until none of its threads runs: they do not stop all at once.
+    pub(crate) fn stop(&self) {
+        let tasks = format!("/proc/{}/task", self.signal("STOP"));
+        let is_stopped = |task: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The name, which comes before the state, may hold anything.
+            status.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        };
+        while !std::fs::read_dir(&tasks).unwrap().flatten().all(is_stopped) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// `kill -CONT`
+    pub(crate) fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    /// Sends it a signal. Returns its id.
+    fn signal(&self, signal: &str) -> String {
         let id = self.process.id().expect("it is running").to_string();
         let sent = std::process::Command::new("kill").args(["-s", signal, &id]).status();
         assert!(sent.is_ok_and(|status| status.success()), "no {signal} for {id}");
+        id
     }
 
     /// `kill -9`, and waits until it is gone.

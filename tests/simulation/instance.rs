@@ -93,8 +93,12 @@ impl Running {
             .epochs(epochs.clone())
             .build()
             .unwrap();
-        let verifier =
-            Verifier::builder(epochs.clone()).issuer(issuer.rules().unwrap()).build().unwrap();
+        let verifier = Verifier::builder(epochs.clone())
+            .issuer(issuer.rules().unwrap())
+            // Room for all tokens of a history. To make the default of 32 MiB takes a fifth of the run.
+            .token_cache_bytes(1 << 17)
+            .build()
+            .unwrap();
         let layer = layer(world, &remote, &issuer, &verifier, setup, number);
         let millis = Duration::from_millis;
         let sync = Follower::new(remote.clone(), epochs.clone())

@@ -247,6 +247,7 @@ async fn the_dead_are_struck_off_after_twice_their_bound() {
 async fn who_was_struck_off_enlists_before_it_is_fresh_again() {
     let fleet = Fleet::new();
     let (_other, stopped) = (fleet.start("other").await, fleet.start("stopped").await);
+    fleet.revoke().await;
     stopped.hangs(true);
     sleep(30 * SECOND).await;
     assert_eq!(fleet.names().await, ["other"]);
@@ -255,6 +256,22 @@ async fn who_was_struck_off_enlists_before_it_is_fresh_again() {
         sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(fleet.names().await, ["other", "stopped"]);
+    // And says what is in force there.
+    sleep(5 * SECOND).await;
+    let receipt = Receipt::new(fleet.roster().await.newest);
+    let enforcement = receipt.enforced_everywhere(&fleet.store, SECOND).await.unwrap();
+    assert_eq!(names_of(&enforcement, How::Acknowledged), ["other", "stopped"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roster_that_answers_slowly_makes_no_copy_stale() {
+    let fleet = Fleet::new();
+    let running = fleet.start("slow").await;
+    running.store.faults.roster_takes.store(1_900, Ordering::Relaxed);
+    for _ in 0..60 {
+        sleep(SECOND).await;
+        assert!(running.is_fresh());
+    }
 }
 
 #[tokio::test(start_paused = true)]

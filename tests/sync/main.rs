@@ -55,6 +55,8 @@ struct Faults {
     hangs_at_load: AtomicBool,
     /// The roster is out of reach.
     read_only: AtomicBool,
+    /// Whatever is asked of it takes so many milliseconds.
+    roster_takes: AtomicU64,
     other_database: AtomicBool,
     /// Answers are held back for this many milliseconds after they were found.
     slow: AtomicU64,
@@ -221,6 +223,8 @@ impl Faulty {
         if self.faults.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
+        let takes = self.faults.roster_takes.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(takes)).await;
         match self.faults.read_only.load(Ordering::Relaxed) {
             true => Err(ErrorKind::Store.into()),
             false => Ok(()),
