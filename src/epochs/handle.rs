@@ -255,6 +255,7 @@ impl Epochs {
     }
 
     /// The highest cut-off this copy knows.
+    #[inline]
     pub fn newest(&self) -> StoreTime {
         // Acquire; pairs with the Release in `synced`: who sees a head sees the rows below it.
         StoreTime::from_micros(self.shared.newest.load(Ordering::Acquire))

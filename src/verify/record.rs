@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 use super::issuer::Issuer;
 use crate::{
     cutoff::Stamp,
-    epochs::Fingerprints,
+    epochs::{Epochs, Fingerprints, Verdict},
     token::{Cached, Claims},
 };
 
@@ -38,6 +38,7 @@ impl Record {
     }
 
     /// Whether the keys that verified it are those in force.
+    #[inline]
     pub(super) fn is_current(&self) -> bool {
         self.generation == self.issuer.keys.generation()
     }
@@ -49,6 +50,11 @@ impl Record {
     /// The service's own claims; `None` if they are of another type.
     pub(super) fn own<C: 'static>(&self) -> Option<&C> {
         self.own.downcast_ref()
+    }
+
+    /// What the copy in memory says about it. They are its verifier's epochs.
+    pub(super) fn in_memory(&self, epochs: &Epochs) -> Verdict {
+        epochs.verdict_at(&self.fingerprints, || self.registered.scopes(), self.stamp)
     }
 
     /// Whether an [`Issuer`](crate::Issuer) of this crate can mint the next one for its session.
