@@ -39,11 +39,16 @@ pub(super) fn kind(policy: &TypPolicy, payload: &Payload<'_>) -> Result<(), Reje
     if other_claim || other_typ { Err(Rejection::Type) } else { Ok(()) }
 }
 
-/// Whether the claims are those of a token for us, at any time. Returns its issue stamp.
-pub(super) fn claims(issuer: &Issuer, claims: &Claims) -> Result<Stamp, Rejection> {
+/// Whether the claims, of which `rvs` is one, are those of a token for us, at any time. Returns its issue
+/// stamp.
+pub(super) fn claims(
+    issuer: &Issuer,
+    claims: &Claims,
+    rvs: Option<u64>,
+) -> Result<Stamp, Rejection> {
     audience(issuer, claims)?;
     identifiers(issuer, claims)?;
-    let stamp = stamp(issuer, claims)?;
+    let stamp = stamp(issuer, claims, rvs)?;
     lifetime(issuer, claims)?;
     Ok(stamp)
 }
@@ -86,9 +91,9 @@ fn identifiers(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
     claims.groups().try_for_each(|group| check("groups", group))
 }
 
-fn stamp(issuer: &Issuer, claims: &Claims) -> Result<Stamp, Rejection> {
+fn stamp(issuer: &Issuer, claims: &Claims, rvs: Option<u64>) -> Result<Stamp, Rejection> {
     let rules = &issuer.rules;
-    match (rules.store_time, claims.stamp()) {
+    match (rules.store_time, rvs) {
         (true, Some(stamp)) => Ok(Stamp::from_micros(stamp)),
         (true, None) => refuse("rvs", ClaimProblem::Missing),
         // Whoever writes it does not know our store time, and would be above every revocation.

@@ -196,7 +196,7 @@ impl Verifier {
 
         judge::kind(&issuer.rules.typ, &payload)?;
         let claims = payload.claims(&issuer.rules)?;
-        let stamp = judge::claims(issuer, &claims)?;
+        let stamp = judge::claims(issuer, &claims, payload.stamp()?)?;
         let own: C = own::claims(&payload)?;
         let fingerprints = epochs.fingerprints(claims.scopes());
         let record = Record::new(issuer.clone(), generation, claims, stamp, fingerprints, own);
