@@ -23,12 +23,16 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// How long ago `earlier` was, by whichever clock says longer.
+    /// How long ago `earlier` was, by whichever clock says longer; 584 years at most.
     #[inline]
     pub fn since(self, earlier: Self) -> Duration {
-        let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
-        let wall = self.wall.saturating_sub(earlier.wall);
-        if cfg!(plant = "suspend_unnoticed") { monotonic } else { monotonic.max(wall) }
+        Duration::from_nanos(self.nanos().since(earlier.nanos()))
+    }
+
+    /// The same, for whoever calculates at each request.
+    #[inline]
+    pub(crate) fn nanos(self) -> Nanos {
+        Nanos { monotonic: as_nanos(self.monotonic), wall: as_nanos(self.wall) }
     }
 
     /// The reading of `by` ago; `None` if the monotonic clock did not run for so long, and an age
@@ -36,6 +40,23 @@ impl Reading {
     pub(crate) fn checked_sub(self, by: Duration) -> Option<Self> {
         let monotonic = self.monotonic.checked_sub(by)?;
         Some(Self { monotonic, wall: self.wall.saturating_sub(by) })
+    }
+}
+
+/// A [`Reading`] in whole nanoseconds, up to the year 2554.
+#[derive(Clone, Copy)]
+pub(crate) struct Nanos {
+    pub(crate) monotonic: u64,
+    pub(crate) wall: u64,
+}
+
+impl Nanos {
+    /// See [`Reading::since`].
+    #[inline]
+    pub(crate) fn since(self, earlier: Self) -> u64 {
+        let monotonic = self.monotonic.saturating_sub(earlier.monotonic);
+        let wall = self.wall.saturating_sub(earlier.wall);
+        if cfg!(plant = "suspend_unnoticed") { monotonic } else { monotonic.max(wall) }
     }
 }
 
@@ -150,4 +171,10 @@ pub(crate) fn whole_seconds(duration: Duration) -> u64 {
 /// Whole microseconds, saturating: 584,000 years.
 pub(crate) fn as_micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Whole nanoseconds, saturating: 584 years.
+#[inline]
+pub(crate) fn as_nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }

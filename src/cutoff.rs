@@ -75,6 +75,7 @@ impl Stamp {
     }
 
     /// Whether a token with this stamp has seen every revocation up to `newest`.
+    #[inline]
     pub(crate) fn has_seen(self, newest: StoreTime) -> bool {
         !revoked(self, newest)
     }
@@ -172,6 +173,7 @@ impl CutOff {
     }
 
     /// The higher of both parts: what an access token's stamp is held against.
+    #[inline]
     pub fn revoked_before(self) -> StoreTime {
         self.reissue_before.max(self.login_before)
     }

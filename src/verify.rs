@@ -30,6 +30,7 @@ mod authentic;
 mod builder;
 mod issuer;
 mod judge;
+mod origin;
 mod own;
 mod record;
 mod rejection;

@@ -23,12 +23,12 @@ use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use http_body_util::Empty;
 use tower::{Layer, Service, service_fn};
 use tower_revocation::{
-    Demand, Epochs, RevocationLayer, Scope, Verified,
+    Demand, Epochs, NoClaims, RevocationLayer, Scope, Verified,
     cutoff::{CutOff, Stamp, StoreTime},
     epochs::Verdict,
 };
 
-use gate::{Gate, good_token};
+use gate::{Gate, good_token, token_of};
 
 const USERS: u64 = 10_000_000;
 const MIB: usize = 1 << 20;
@@ -107,6 +107,23 @@ fn a_cut_off_among_many_takes_20_bytes() {
     assert!(most <= 20.0, "{most} bytes");
     // They are counted: a row is a key and a time.
     assert!(of_each(count) > 16.0, "{} bytes", of_each(count));
+}
+
+#[test]
+fn a_known_token_takes_120_bytes_and_its_own_length() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Gate { verifier, .. } = Gate::open();
+    let tokens: Vec<String> = (0..1_000).map(|user| token_of(&format!("u{user:03}"), 10)).collect();
+    let verify = |token: &String| verifier.verify::<NoClaims>(token.as_bytes()).map(drop).unwrap();
+    // What the first brings with it is not of the others.
+    verify(&tokens[0]);
+    let before = LIVE.load(Ordering::Relaxed);
+    tokens[1..].iter().for_each(verify);
+    let each = (LIVE.load(Ordering::Relaxed) - before) as f64 / 999.0;
+    let length = tokens[0].len() as f64;
+    assert!(each <= length + 120.0, "{each} bytes of a token of {length}");
+    // They are there: nearly every token, and all but what it begins with.
+    assert!(each > length, "{each} bytes of a token of {length}");
 }
 
 /// Answers, and drops the request.

@@ -32,6 +32,7 @@ impl AtomicCutOff {
 
     /// Whoever has found a row dropped, by the Acquire on its time or on the table that took the place
     /// of its own, sees the floor that was raised before.
+    #[inline]
     pub(super) fn get(&self) -> CutOff {
         CutOff {
             reissue_before: StoreTime::from_micros(self.reissue_before.load(Ordering::Acquire)),

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwapOption;
 use smallvec::SmallVec;
 use tokio::sync::watch;
 
@@ -19,7 +18,7 @@ use super::{
     bound::Bound,
     buckets::Buckets,
     fingerprint::FingerprintKey,
-    synced::{Basis, LastSynced, StoreClock, Synced},
+    synced::{LastPoll, LastSynced, StoreClock, Synced},
     table::{Horizons, Table},
 };
 use crate::{
@@ -48,8 +47,8 @@ struct Shared {
     floor: AtomicCutOff,
     /// The highest cut-off this copy knows, in microseconds.
     newest: AtomicU64,
-    /// `None` until the first full load.
-    synced: ArcSwapOption<Basis>,
+    /// There is none until the first full load.
+    synced: LastPoll,
     /// The head up to which every cut-off is applied.
     applied: watch::Sender<Option<StoreTime>>,
 }
@@ -90,7 +89,7 @@ impl Epochs {
                 cut_offs,
                 floor: AtomicCutOff::default(),
                 newest: AtomicU64::new(0),
-                synced: ArcSwapOption::empty(),
+                synced: LastPoll::none(),
                 applied: watch::Sender::new(None),
             }),
         }
@@ -124,7 +123,7 @@ impl Epochs {
     /// Both, of one poll. `None` before the first load.
     #[inline]
     pub(crate) fn last_synced(&self, now: Reading) -> Option<LastSynced> {
-        self.shared.synced.load().as_ref().map(|basis| basis.at(now))
+        self.shared.synced.at(now)
     }
 
     /// What the copy says about a token in `scopes` and in `Everyone`, with `stamp`.
@@ -257,6 +256,7 @@ impl Epochs {
     }
 
     /// The highest cut-off this copy knows.
+    #[inline]
     pub fn newest(&self) -> StoreTime {
         // Acquire; pairs with the Release in `synced`: who sees a head sees the rows below it.
         StoreTime::from_micros(self.shared.newest.load(Ordering::Acquire))
@@ -335,13 +335,9 @@ impl Epochs {
     /// Records a successful poll, after all its rows were raised. The first makes the copy
     /// *loaded*, so it must be a full load. An answer older than the last changes nothing.
     pub fn synced(&self, poll: Synced) {
-        let Synced { asked_at, answered_at, store_clock, head } = poll;
+        let head = poll.head;
         self.shared.newest.fetch_max(head.as_micros(), Ordering::Release);
-        let basis = Arc::new(Basis { asked_at, store_clock, answered_at });
-        self.shared.synced.rcu(|before| match before {
-            Some(before) if before.asked_at.monotonic > asked_at.monotonic => before.clone(),
-            _ => basis.clone(),
-        });
+        self.shared.synced.record(&poll);
         self.shared.applied.send_if_modified(|applied| {
             let rises = *applied < Some(head);
             *applied = (*applied).max(Some(head));
@@ -396,7 +392,7 @@ impl Epochs {
 
     /// Whether the first full load has happened.
     pub fn is_loaded(&self) -> bool {
-        self.shared.synced.load().is_some()
+        self.shared.synced.is_there()
     }
 
     /// How many scopes, or buckets, have a cut-off in memory.

@@ -1,7 +1,11 @@
 //! What a poll teaches about time.
 
-use std::time::Duration;
+mod last_poll;
+mod latest;
 
+use std::{sync::atomic, time::Duration};
+
+pub(super) use self::last_poll::LastPoll;
 use crate::{clock::Reading, cutoff::StoreTime};
 
 /// A successful poll of the primary, for [`Epochs::synced`](super::Epochs::synced).
@@ -41,25 +45,4 @@ pub(crate) struct LastSynced {
     /// How long ago it was sent.
     pub(crate) age: Duration,
     pub(crate) clock: StoreClock,
-}
-
-/// What the last successful poll taught.
-#[derive(Clone, Copy)]
-pub(super) struct Basis {
-    /// The instant before the poll was sent: the copy equals the store as of then.
-    pub(super) asked_at: Reading,
-    /// The store's clock, read somewhere between `asked_at` and `answered_at`.
-    pub(super) store_clock: Duration,
-    pub(super) answered_at: Reading,
-}
-
-impl Basis {
-    #[inline]
-    pub(super) fn at(&self, now: Reading) -> LastSynced {
-        let age = now.since(self.asked_at);
-        let carried = now.monotonic.saturating_sub(self.answered_at.monotonic);
-        let clock =
-            StoreClock { earliest: self.store_clock + carried, latest: self.store_clock + age };
-        LastSynced { age, clock }
-    }
 }

@@ -49,9 +49,9 @@ pin_project! {
         S: Service<Request<B>>,
     {
         Inner { #[pin] future: S::Future, after: Option<Box<After>> },
-        // `None` once it was handed out, here and below.
-        Refused { response: Option<Response<Bytes>> },
-        // In boxes: the others need no room for it.
+        // In boxes, here and below: the future is moved, and the others need no room for it. `None` once
+        // it was handed out.
+        Refused { response: Option<Box<Response<Bytes>>> },
         Stopped { request: Option<Box<Stopped<S, C, B>>> },
         Answered { response: Option<Box<(S::Response, HandingOut)>> },
     }
@@ -156,11 +156,36 @@ where
     }
 
     pub(super) fn refused(response: Response<Bytes>) -> Self {
-        Self { state: State::Refused { response: Some(response) } }
+        Self { state: State::Refused { response: Some(Box::new(response)) } }
     }
 
     pub(super) fn stopped(request: Stopped<S, C, B>) -> Self {
         Self { state: State::Stopped { request: Some(Box::new(request)) } }
+    }
+}
+
+impl<S, C, B> Stopped<S, C, B>
+where
+    S: Service<Request<B>>,
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    /// Where it goes now that nothing holds it up.
+    fn go_on(self, resolved: Result<Resolved<C>, Rejection>) -> State<S, C, B> {
+        let Self { settings, mut service, request, .. } = self;
+        match resolved {
+            Ok((admitted, then)) => {
+                let after = match then {
+                    Then::RenewIfDue => After::due(&settings, &admitted, &request),
+                    Then::Restamp => After::restamp(&settings, &admitted, &request),
+                    Then::HandOut(renewed) => Some(After::hand_out(settings, renewed, &request)),
+                };
+                State::Inner { future: pass(&mut service, request, admitted), after }
+            }
+            Err(rejection) => {
+                let response = settings.refuse(&rejection, request.headers());
+                State::Refused { response: Some(Box::new(response)) }
+            }
+        }
     }
 }
 
@@ -171,6 +196,7 @@ where
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
@@ -186,31 +212,15 @@ where
                     }
                 }
                 StateProj::Refused { response } => {
-                    let response = response.take().expect(AGAIN);
+                    let response = *response.take().expect(AGAIN);
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 // -> Inner, Refused
                 StateProj::Stopped { request } => {
                     let stopped = request.as_mut().expect(AGAIN);
                     let resolved = ready!(stopped.stopped_for.poll(&stopped.settings, cx));
-                    let Stopped { settings, mut service, request, .. } =
-                        *request.take().expect(AGAIN);
-                    match resolved {
-                        Ok((admitted, then)) => {
-                            let after = match then {
-                                Then::RenewIfDue => After::due(&settings, &admitted, &request),
-                                Then::Restamp => After::restamp(&settings, &admitted, &request),
-                                Then::HandOut(renewed) => {
-                                    Some(After::hand_out(settings, renewed, &request))
-                                }
-                            };
-                            State::Inner { future: pass(&mut service, request, admitted), after }
-                        }
-                        Err(rejection) => {
-                            let response = settings.refuse(&rejection, request.headers());
-                            State::Refused { response: Some(response) }
-                        }
-                    }
+                    let request = *request.take().expect(AGAIN);
+                    request.go_on(resolved)
                 }
                 StateProj::Answered { response } => {
                     let (answer, handing_out) = &mut **response.as_mut().expect(AGAIN);

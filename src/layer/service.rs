@@ -58,6 +58,7 @@ impl<S, C> RevocationService<S, C> {
         Self { inner, settings, claims: PhantomData }
     }
 
+    #[inline]
     fn check<B>(&self, request: &Request<B>) -> Result<Entry<C>, Rejection>
     where
         C: DeserializeOwned + Send + Sync + 'static,
@@ -89,6 +90,7 @@ impl<S, C> RevocationService<S, C> {
 impl Settings {
     /// What becomes of a token of which the copy in memory has said this, at `now`. `renewable` says
     /// what there is to renew of it, if it has expired.
+    #[inline]
     pub(super) fn rule<C>(
         &self,
         checked: Checked<C>,
@@ -140,7 +142,8 @@ where
         let stopped_for = match self.check(&request) {
             Ok(Entry::Pass(admitted)) => {
                 let after = After::due(&self.settings, &admitted, &request);
-                return ResponseFuture::inner(pass(&mut self.inner, request, admitted), after);
+                prove(&mut request, admitted);
+                return ResponseFuture::inner(self.inner.call(request), after);
             }
             Ok(Entry::Stop(stopped_for)) => stopped_for,
             Err(Rejection::Missing) if self.settings.optional => {
@@ -174,9 +177,15 @@ where
     S: Service<Request<B>>,
     C: Send + Sync + 'static,
 {
+    prove(&mut request, admitted);
+    service.call(request)
+}
+
+/// Puts the proof where whatever is called next finds it.
+#[inline]
+fn prove<C: Send + Sync + 'static, B>(request: &mut Request<B>, admitted: Admitted<C>) {
     telemetry::accepted();
     request.extensions_mut().insert(admitted.into_inner());
-    service.call(request)
 }
 
 // By hand, as derives would ask for the same of `C`.

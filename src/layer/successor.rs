@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::{
     layer::Settings,
     policy::Admitted,
-    renewal::{Joined, Outcome, Renewable, Renewal, Renewed, Waiting},
+    renewal::{Joined, Outcome, Renewable, Renewed, Waiting},
     source::CookieSource,
 };
 use crate::{
@@ -133,12 +133,14 @@ enum What {
 
 impl After {
     /// For a request with a good token; `None` if it is not due.
+    #[inline]
     pub(super) fn due<C, B>(
         settings: &Arc<Settings>,
         token: &Admitted<C>,
         request: &Request<B>,
     ) -> Option<Box<Self>> {
-        Self::renew(settings, request, |renewal, lifetimes, now| {
+        let renewal = settings.renewal.as_ref()?;
+        Self::renew(settings, request, |lifetimes, now| {
             renewal.due(token.verified(), request, lifetimes, now)
         })
     }
@@ -150,7 +152,8 @@ impl After {
         token: &Admitted<C>,
         request: &Request<B>,
     ) -> Option<Box<Self>> {
-        Self::renew(settings, request, |renewal, lifetimes, now| {
+        let renewal = settings.renewal.as_ref()?;
+        Self::renew(settings, request, |lifetimes, now| {
             renewal.revivable(token.verified(), request, lifetimes, now)
         })
     }
@@ -158,12 +161,11 @@ impl After {
     fn renew<B>(
         settings: &Arc<Settings>,
         request: &Request<B>,
-        token: impl FnOnce(&Renewal, Lifetimes, Duration) -> Option<Box<Renewable>>,
+        token: impl FnOnce(Lifetimes, Duration) -> Option<Box<Renewable>>,
     ) -> Option<Box<Self>> {
-        let renewal = settings.renewal.as_ref()?;
         let epochs = settings.verifier.epochs();
         let clock = epochs.store_clock(epochs.clock().now())?;
-        let token = token(renewal, epochs.lifetimes(), clock.latest)?;
+        let token = token(epochs.lifetimes(), clock.latest)?;
         let cookie = settings.sources.cookie_of(request);
         Some(Box::new(Self { settings: settings.clone(), what: What::Renew(token), cookie }))
     }

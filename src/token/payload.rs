@@ -91,6 +91,14 @@ impl<'a> Payload<'a> {
         Claims::new(&rules.subject_prefix, registered, &groups)
     }
 
+    /// `rvs`: the issue stamp, in whole microseconds of store time.
+    pub(crate) fn stamp(&self) -> Result<Option<u64>, Problem> {
+        match &self.form {
+            Form::Plain(plain) => Ok(plain.registered.stamp),
+            Form::Odd(object) => registered::stamp(object),
+        }
+    }
+
     /// A claim as the service wants it; `None` if it is not there or of another type.
     pub(super) fn read_as<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         serde_json::from_str(self.claim(name)?.text()).ok()

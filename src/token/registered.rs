@@ -52,7 +52,7 @@ impl<'a> Registered<'a> {
             issued_at: required("iat", time(object, "iat"))?,
             token_id: string(object, "jti")?,
             session: string(object, "sid")?,
-            stamp: number(object, "rvs", MAX_STAMP)?,
+            stamp: stamp(object)?,
             auth_time: time(object, "auth_time")?,
             acr: string(object, "acr")?,
             logged_in_at: time(object, "oat")?,
@@ -60,6 +60,11 @@ impl<'a> Registered<'a> {
             scope: string(object, "scope")?,
         })
     }
+}
+
+/// The issue stamp.
+pub(super) fn stamp(object: &Object<'_>) -> Result<Option<u64>, Problem> {
+    number(object, "rvs", MAX_STAMP)
 }
 
 /// The entries of a claim that holds groups.

@@ -1,4 +1,4 @@
-//! All texts of a token in one allocation.
+//! All texts of a token in one allocation, and its numbers in little room.
 //!
 //! Claims outlive the request where a verified token is kept. As a `String` each, they would be ten
 //! allocations, of which the smallest costs more than the text in it.
@@ -7,28 +7,34 @@ use std::borrow::Cow;
 
 use super::{Problem, registered::Registered};
 
-/// The texts, one after the other, and where each ends.
+/// The parts that are there, one after the other.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Texts {
-    /// In the order of [`Part`]. The last two are [lists](Entries).
+    /// In the order of [`Part`]: of each a number, which is its value or else its length, and the text.
     buffer: Box<str>,
-    /// The last part ends with the buffer.
-    ends: [u32; PARTS - 1],
+    expires_at: Seconds,
+    issued_at: Seconds,
     /// The length of the prefix in front of each identifier.
     prefix: u16,
     /// A bit for each part: whether it is there. An empty text is not a missing one.
-    present: u8,
+    present: u16,
 }
 
-/// A place in the buffer.
+/// A place in the buffer. What is looked for at each request comes first.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
+    // Numbers.
+    NotBefore,
+    AuthTime,
+    LoggedInAt,
+    // Texts.
     Subject,
     Session,
     TokenId,
     Acr,
     ClientId,
     Scope,
+    // [Lists](Entries).
     Groups,
     Audience,
 }
@@ -40,37 +46,45 @@ impl Texts {
         claims: &Registered<'_>,
         groups: &[Cow<'_, str>],
     ) -> Result<Self, Problem> {
-        let length = length(prefix, claims, groups);
-        let too_large = |_| Problem::TooLarge;
-        // From here on every length and position fits, too.
-        u32::try_from(length).map_err(too_large)?;
-        let mut texts =
-            Writer { buffer: String::with_capacity(length), ends: [0; PARTS], present: 0 };
-        texts.write(Part::Subject, prefix, Some(&claims.subject));
-        texts.write(Part::Session, prefix, claims.session.as_deref());
-        texts.write(Part::TokenId, prefix, claims.token_id.as_deref());
-        texts.write(Part::Acr, "", claims.acr.as_deref());
-        texts.write(Part::ClientId, "", claims.client_id.as_deref());
-        texts.write(Part::Scope, "", claims.scope.as_deref());
-        texts.write_list(Part::Groups, prefix, groups);
-        texts.write_list(Part::Audience, "", &claims.audience);
-        let [ends @ .., _] = texts.ends;
+        let mut length = 0;
+        write(prefix, claims, groups, |text| length += text.len());
+        let mut buffer = String::with_capacity(length);
+        let present = write(prefix, claims, groups, |text| buffer.push_str(text));
+        let prefix = u16::try_from(prefix.len()).map_err(|_| Problem::TooLarge)?;
         Ok(Self {
-            buffer: texts.buffer.into_boxed_str(),
-            ends,
-            prefix: u16::try_from(prefix.len()).map_err(too_large)?,
-            present: texts.present,
+            buffer: buffer.into_boxed_str(),
+            expires_at: Seconds::new(claims.expires_at),
+            issued_at: Seconds::new(claims.issued_at),
+            prefix,
+            present,
         })
+    }
+
+    #[inline]
+    pub(super) fn expires_at(&self) -> u64 {
+        self.expires_at.get()
+    }
+
+    #[inline]
+    pub(super) fn issued_at(&self) -> u64 {
+        self.issued_at.get()
+    }
+
+    /// A number, if it is there.
+    #[inline]
+    pub(super) fn number(&self, part: Part) -> Option<u64> {
+        if self.has(part as usize) { self.find(part).map(|(number, _)| number) } else { None }
     }
 
     /// A text, if it is there.
     pub(super) fn text(&self, part: Part) -> Option<&str> {
-        (self.present & 1 << part as u8 != 0).then(|| self.slice(part))
+        let (length, rest) = self.find(part)?;
+        rest.get(..length as usize)
     }
 
     /// The entries of a list, in their order.
     pub(super) fn list(&self, part: Part) -> Entries<'_> {
-        Entries(self.slice(part))
+        Entries(self.text(part).unwrap_or_default())
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -82,16 +96,26 @@ impl Texts {
         id.get(usize::from(self.prefix)..).unwrap_or_default()
     }
 
-    fn slice(&self, part: Part) -> &str {
+    /// The number of a part, and what comes after that.
+    fn find(&self, part: Part) -> Option<(u64, &str)> {
         let part = part as usize;
-        let start = part.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
-        let end = self.ends.get(part).map_or(self.buffer.len(), |&end| end as usize);
-        &self.buffer[start..end]
+        let mut rest = &*self.buffer;
+        for before in (0..part).filter(|&before| self.has(before)) {
+            let (number, after) = take_number(rest)?;
+            let length = if before < NUMBERS { 0 } else { number as usize };
+            rest = after.get(length..)?;
+        }
+        if self.has(part) { take_number(rest) } else { None }
+    }
+
+    #[inline]
+    fn has(&self, part: usize) -> bool {
+        self.present & 1 << part != 0
     }
 }
 
-/// The entries of a list: before each stands its length in ASCII, see [`push_length`], since there
-/// is no character that none of them may hold.
+/// The entries of a list: before each stands its length, since there is no character that none of them
+/// may hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Entries<'a>(&'a str);
 
@@ -99,81 +123,129 @@ impl<'a> Iterator for Entries<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        let (mut length, mut digits) = (0, 0);
-        for byte in self.0.bytes() {
-            length |= usize::from(byte & DIGIT) << (BITS * digits);
-            digits += 1;
-            if byte & MORE == 0 {
-                let (entry, rest) = self.0.get(digits..)?.split_at_checked(length)?;
-                self.0 = rest;
-                return Some(entry);
-            }
-        }
-        None
+        let (length, rest) = take_number(self.0)?;
+        let (entry, rest) = rest.split_at_checked(length as usize)?;
+        self.0 = rest;
+        Some(entry)
     }
 }
 
-/// How long the buffer will be.
-fn length(prefix: &str, claims: &Registered<'_>, groups: &[Cow<'_, str>]) -> usize {
-    let Registered { subject, session, token_id, acr, client_id, scope, audience, .. } = claims;
-    let id = |id: &str| prefix.len() + id.len();
-    let ids = [session, token_id].into_iter().flatten().map(|text| id(text));
-    let plain = [acr, client_id, scope].into_iter().flatten().map(|text| text.len());
-    let entry = |length: usize| width(length) + length;
-    let groups = groups.iter().map(|group| entry(id(group)));
-    let audience = audience.iter().map(|audience| entry(audience.len()));
-    id(subject) + ids.chain(plain).chain(groups).chain(audience).sum::<usize>()
+/// Whole seconds since 1970, up to the year 9999: that is what the claims may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seconds([u8; 5]);
+
+impl Seconds {
+    fn new(seconds: u64) -> Self {
+        let [bytes @ .., _, _, _] = seconds.to_le_bytes();
+        Self(bytes)
+    }
+
+    #[inline]
+    fn get(self) -> u64 {
+        let [a, b, c, d, e] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])
+    }
 }
 
-struct Writer {
-    buffer: String,
-    ends: [u32; PARTS],
-    present: u8,
+/// Hands all parts to `put`, piece by piece. Returns which are there.
+fn write(
+    prefix: &str,
+    claims: &Registered<'_>,
+    groups: &[Cow<'_, str>],
+    put: impl FnMut(&str),
+) -> u16 {
+    let mut out = Writer { put, present: 0 };
+    out.number(Part::NotBefore, claims.not_before);
+    out.number(Part::AuthTime, claims.auth_time);
+    out.number(Part::LoggedInAt, claims.logged_in_at);
+    out.text(Part::Subject, prefix, Some(&claims.subject));
+    out.text(Part::Session, prefix, claims.session.as_deref());
+    out.text(Part::TokenId, prefix, claims.token_id.as_deref());
+    out.text(Part::Acr, "", claims.acr.as_deref());
+    out.text(Part::ClientId, "", claims.client_id.as_deref());
+    out.text(Part::Scope, "", claims.scope.as_deref());
+    out.list(Part::Groups, prefix, groups);
+    out.list(Part::Audience, "", &claims.audience);
+    out.present
 }
 
-impl Writer {
-    fn write(&mut self, part: Part, prefix: &str, text: Option<&str>) {
+struct Writer<P> {
+    put: P,
+    present: u16,
+}
+
+impl<P: FnMut(&str)> Writer<P> {
+    fn number(&mut self, part: Part, number: Option<u64>) {
+        if let Some(number) = number {
+            self.begin(part, number);
+        }
+    }
+
+    fn text(&mut self, part: Part, prefix: &str, text: Option<&str>) {
         if let Some(text) = text {
-            self.buffer.push_str(prefix);
-            self.buffer.push_str(text);
-            self.present |= 1 << part as u8;
+            self.begin(part, (prefix.len() + text.len()) as u64);
+            (self.put)(prefix);
+            (self.put)(text);
         }
-        self.ends[part as usize] = self.buffer.len() as u32;
     }
 
-    fn write_list(&mut self, part: Part, prefix: &str, entries: &[Cow<'_, str>]) {
+    fn list(&mut self, part: Part, prefix: &str, entries: &[Cow<'_, str>]) {
+        let length = |entry: &Cow<'_, str>| (prefix.len() + entry.len()) as u64;
+        self.begin(part, entries.iter().map(length).map(|length| width(length) + length).sum());
         for entry in entries {
-            push_length(&mut self.buffer, prefix.len() + entry.len());
-            self.buffer.push_str(prefix);
-            self.buffer.push_str(entry);
+            self.digits(length(entry));
+            (self.put)(prefix);
+            (self.put)(entry);
         }
-        self.ends[part as usize] = self.buffer.len() as u32;
+    }
+
+    fn begin(&mut self, part: Part, number: u64) {
+        self.present |= 1 << part as u16;
+        self.digits(number);
+    }
+
+    /// A number in digits of six bits, the lowest first. A seventh bit says that more follow.
+    fn digits(&mut self, mut number: u64) {
+        while number > DIGIT.into() {
+            self.digit(number as u8 & DIGIT | MORE);
+            number >>= BITS;
+        }
+        self.digit(number as u8);
+    }
+
+    fn digit(&mut self, digit: u8) {
+        (self.put)(char::from(digit).encode_utf8(&mut [0]));
     }
 }
 
-/// Writes a number in digits of six bits, the lowest first. A seventh bit says that more follow.
-fn push_length(buffer: &mut String, mut length: usize) {
-    while length > usize::from(DIGIT) {
-        buffer.push(char::from(length as u8 & DIGIT | MORE));
-        length >>= BITS;
+/// How many digits a number takes.
+fn width(number: u64) -> u64 {
+    let bits = u64::BITS - (number | 1).leading_zeros();
+    bits.div_ceil(BITS).into()
+}
+
+/// The number that a text begins with, and the rest.
+fn take_number(text: &str) -> Option<(u64, &str)> {
+    let mut number = 0;
+    for (at, &byte) in text.as_bytes().iter().enumerate() {
+        number |= u64::from(byte & DIGIT) << (BITS * at as u32);
+        if byte & MORE == 0 {
+            return Some((number, text.get(at + 1..)?));
+        }
     }
-    buffer.push(char::from(length as u8));
+    None
 }
 
-/// How many digits that takes.
-fn width(length: usize) -> usize {
-    let bits = usize::BITS - (length | 1).leading_zeros();
-    bits.div_ceil(BITS as u32) as usize
-}
+/// So many parts come first that are numbers.
+const NUMBERS: usize = Part::Subject as usize;
 
-const PARTS: usize = Part::Audience as usize + 1;
-const BITS: usize = 6;
+const BITS: u32 = 6;
 const DIGIT: u8 = 0x3f;
 const MORE: u8 = 0x40;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::registered::MAX_TIME, *};
 
     #[test]
     fn a_list_gives_back_its_entries_of_any_length_and_text() {
@@ -186,8 +258,6 @@ mod tests {
         assert!(texts.list(Part::Audience).eq(entries.iter()));
         assert!(texts.list(Part::Groups).all(|group| group.starts_with(prefix)));
         assert!(texts.list(Part::Groups).map(|group| texts.bare(group)).eq(entries.iter()));
-        // Neither too short nor too long, or it would have been allocated twice.
-        assert_eq!(texts.buffer.len(), length(prefix, &claims, &entries));
     }
 
     #[test]
@@ -204,7 +274,32 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_any_size_stand_beside_the_texts() {
+        for number in [0, 1, 63, 64, 1 << 37, MAX_TIME] {
+            let claims = Registered {
+                not_before: Some(number),
+                logged_in_at: Some(number + 1),
+                expires_at: number,
+                issued_at: MAX_TIME - number,
+                subject: "alice".into(),
+                ..Registered::default()
+            };
+            let texts = Texts::new("p:", &claims, &[]).unwrap();
+            assert_eq!((texts.expires_at(), texts.issued_at()), (number, MAX_TIME - number));
+            assert_eq!(texts.number(Part::NotBefore), Some(number));
+            assert_eq!(texts.number(Part::AuthTime), None);
+            assert_eq!(texts.number(Part::LoggedInAt), Some(number + 1));
+            assert_eq!(texts.text(Part::Subject), Some("p:alice"));
+            assert_eq!(texts.list(Part::Audience).next(), None);
+        }
+    }
+
+    #[test]
     fn they_are_small() {
-        assert_eq!(size_of::<Texts>(), 48);
+        assert_eq!(size_of::<Texts>(), 32);
+        let claims = Registered { subject: "alice".into(), ..Registered::default() };
+        let texts = Texts::new("", &claims, &["staff".into()]).unwrap();
+        // Its length, and that of each list, are a byte each.
+        assert_eq!(texts.bytes(), "alice".len() + "staff".len() + 4);
     }
 }

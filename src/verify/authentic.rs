@@ -46,6 +46,7 @@ impl<C> Authentic<C> {
     }
 
     /// What the copy in memory says about it.
+    #[inline]
     pub(crate) fn in_memory(&self, epochs: &Epochs) -> Verdict {
         self.verified.in_memory(epochs)
     }

@@ -34,6 +34,7 @@ impl Keys {
 
     /// How often they were replaced. Whoever reads it *before* the keys has keys of that generation
     /// or a later one, so what is remembered by it is forgotten too early, and never too late.
+    #[inline]
     pub(super) fn generation(&self) -> u64 {
         // Acquire; pairs with the Release in `replace`: who sees a generation sees its keys.
         self.generation.load(Ordering::Acquire)

@@ -39,11 +39,16 @@ pub(super) fn kind(policy: &TypPolicy, payload: &Payload<'_>) -> Result<(), Reje
     if other_claim || other_typ { Err(Rejection::Type) } else { Ok(()) }
 }
 
-/// Whether the claims are those of a token for us, at any time. Returns its issue stamp.
-pub(super) fn claims(issuer: &Issuer, claims: &Claims) -> Result<Stamp, Rejection> {
+/// Whether the claims, of which `rvs` is one, are those of a token for us, at any time. Returns its issue
+/// stamp.
+pub(super) fn claims(
+    issuer: &Issuer,
+    claims: &Claims,
+    rvs: Option<u64>,
+) -> Result<Stamp, Rejection> {
     audience(issuer, claims)?;
     identifiers(issuer, claims)?;
-    let stamp = stamp(issuer, claims)?;
+    let stamp = stamp(issuer, claims, rvs)?;
     lifetime(issuer, claims)?;
     Ok(stamp)
 }
@@ -86,9 +91,9 @@ fn identifiers(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
     claims.groups().try_for_each(|group| check("groups", group))
 }
 
-fn stamp(issuer: &Issuer, claims: &Claims) -> Result<Stamp, Rejection> {
+fn stamp(issuer: &Issuer, claims: &Claims, rvs: Option<u64>) -> Result<Stamp, Rejection> {
     let rules = &issuer.rules;
-    match (rules.store_time, claims.stamp()) {
+    match (rules.store_time, rvs) {
         (true, Some(stamp)) => Ok(Stamp::from_micros(stamp)),
         (true, None) => refuse("rvs", ClaimProblem::Missing),
         // Whoever writes it does not know our store time, and would be above every revocation.
@@ -113,24 +118,20 @@ fn lifetime(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
 /// Whether the token is valid now. It is refused where it is not by any clock the store may have.
 #[inline]
 pub(super) fn times(claims: &Claims, clock: StoreClock, leeway: Duration) -> Result<(), Rejection> {
-    if is_expired(claims, clock, leeway) {
+    // The claims are whole seconds, so the seconds of these times decide. Saturating, although a year
+    // of four digits cannot overflow: the bound stands in another file.
+    let expired_until = clock.earliest.checked_sub(leeway).map(|time| time.as_secs());
+    if expired_until.is_some_and(|time| claims.expires_at() <= time) {
         return Err(Rejection::Expired);
     }
-    // Saturating throughout, although a year of four digits cannot overflow: the bound stands in
-    // another file.
-    let latest = clock.latest.saturating_add(leeway);
-    if claims.not_before().is_some_and(|time| Duration::from_secs(time) > latest) {
+    let latest = clock.latest.saturating_add(leeway).as_secs();
+    if claims.not_before().is_some_and(|time| time > latest) {
         return Err(Rejection::NotYetValid);
     }
-    if Duration::from_secs(claims.issued_at()) > latest {
+    if claims.issued_at() > latest {
         return Err(Rejection::IssuedInFuture);
     }
     Ok(())
-}
-
-/// Whether `exp` has passed, and the leeway with it.
-fn is_expired(claims: &Claims, clock: StoreClock, leeway: Duration) -> bool {
-    clock.earliest >= Duration::from_secs(claims.expires_at()).saturating_add(leeway)
 }
 
 /// A media type without `application/`, which may be left out

@@ -2,62 +2,76 @@
 
 use std::{any::Any, sync::Arc};
 
-use super::issuer::Issuer;
+use super::{NoClaims, origin::Origin};
 use crate::{
     cutoff::Stamp,
-    epochs::Fingerprints,
+    epochs::{Epochs, Fingerprints, Verdict},
     token::{Cached, Claims},
 };
 
 /// All that is read of a token at each request, and what a handler may ask for.
 ///
-/// It holds no type of a service, so that one cache does for all layers of a verifier.
+/// It holds no type of a service, so that one cache does for all layers of a verifier. And it is small,
+/// since many are kept.
 pub(super) struct Record {
     pub(super) stamp: Stamp,
     /// Of its scopes, in the order of [`Claims::scopes`], by the epochs of its verifier.
     pub(super) fingerprints: Fingerprints,
     /// With the issuer's prefix in front of every identifier that names a scope.
     pub(super) registered: Claims,
-    issuer: Arc<Issuer>,
-    /// Of the keys that were asked about the signature.
-    generation: u64,
-    own: Box<dyn Any + Send + Sync>,
+    origin: Arc<Origin>,
+    /// `None` where there are no claims of the service's own. Twice in a box, as a pointer alone is half
+    /// as large.
+    own: Option<Box<Own>>,
 }
+
+type Own = Box<dyn Any + Send + Sync>;
 
 impl Record {
     pub(super) fn new<C: Send + Sync + 'static>(
-        issuer: Arc<Issuer>,
-        generation: u64,
+        origin: Arc<Origin>,
         registered: Claims,
         stamp: Stamp,
         mut fingerprints: Fingerprints,
         own: C,
     ) -> Self {
         fingerprints.shrink_to_fit();
-        Self { stamp, fingerprints, registered, issuer, generation, own: Box::new(own) }
+        let has_own = !(&own as &dyn Any).is::<NoClaims>();
+        let own = has_own.then(|| Box::new(Box::new(own) as Own));
+        Self { stamp, fingerprints, registered, origin, own }
     }
 
     /// Whether the keys that verified it are those in force.
+    #[inline]
     pub(super) fn is_current(&self) -> bool {
-        self.generation == self.issuer.keys.generation()
+        self.origin.is_current()
     }
 
     pub(super) fn issuer(&self) -> &str {
-        &self.issuer.rules.issuer
+        &self.origin.issuer.rules.issuer
     }
 
     /// The service's own claims; `None` if they are of another type.
+    #[inline]
     pub(super) fn own<C: 'static>(&self) -> Option<&C> {
-        self.own.downcast_ref()
+        match &self.own {
+            Some(own) => own.downcast_ref(),
+            None => (&NoClaims {} as &dyn Any).downcast_ref(),
+        }
+    }
+
+    /// What the copy in memory says about it. They are its verifier's epochs.
+    pub(super) fn in_memory(&self, epochs: &Epochs) -> Verdict {
+        epochs.verdict_at(&self.fingerprints, || self.registered.scopes(), self.stamp)
     }
 
     /// Whether an [`Issuer`](crate::Issuer) of this crate can mint the next one for its session.
     pub(super) fn is_renewable(&self) -> bool {
-        let Self { registered, issuer, .. } = self;
+        let Self { registered, origin, .. } = self;
         // With a prefix its subject is not the one that its issuer knows, and without the time of a
         // login it belongs to no session.
-        issuer.rules.store_time
-            && issuer.rules.subject_prefix.is_empty()
+        origin.issuer.rules.store_time
+            && origin.issuer.rules.subject_prefix.is_empty()
             && registered.logged_in_at().is_some()
     }
 }
@@ -72,15 +86,19 @@ impl Cached for Record {
         self.registered.expires_at()
     }
 
+    fn start(&self) -> &[u8] {
+        &self.origin.header
+    }
+
     fn bytes(&self, token: usize) -> usize {
         let spilled =
             if self.fingerprints.spilled() { size_of_val(&self.fingerprints[..]) } else { 0 };
         // Nobody can ask the service's own claims what they hold besides. It came out of the token, and
         // as many small texts, say, takes more than it did there.
-        let own = match size_of_val(&*self.own) {
-            0 => 0,
-            size => size + OWN_CLAIMS * token,
-        };
+        let own = self.own.as_ref().map_or(0, |own| match size_of_val(&***own) {
+            0 => size_of::<Own>(),
+            size => size_of::<Own>() + size + OWN_CLAIMS * token,
+        });
         ARC_HEADER + size_of::<Self>() + self.registered.texts_bytes() + spilled + own
     }
 }

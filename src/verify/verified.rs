@@ -134,8 +134,9 @@ impl<C> Verified<C> {
     }
 
     /// What the copy in memory says about it. They are its verifier's epochs.
+    #[inline]
     pub(super) fn in_memory(&self, epochs: &Epochs) -> Verdict {
-        epochs.verdict_at(&self.record.fingerprints, || self.scope_refs(), self.stamp())
+        self.record.in_memory(epochs)
     }
 
     /// The claims that every token has, with the prefix.

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Authentic, Checked, Rejection, Remembered, Verified, VerifierBuilder, issuer::Issuer, judge,
-    own, record::Record,
+    origin::Origins, own, record::Record,
 };
 use crate::{
     clock::Reading,
@@ -60,6 +60,7 @@ struct Shared {
     max_token_bytes: usize,
     issuers: HashMap<String, Arc<Issuer>>,
     cache: Option<TokenCache<Record>>,
+    origins: Origins,
 }
 
 impl Verifier {
@@ -75,7 +76,9 @@ impl Verifier {
         issuers: HashMap<String, Arc<Issuer>>,
         cache: Option<TokenCache<Record>>,
     ) -> Self {
-        Self { shared: Arc::new(Shared { epochs, backend, max_token_bytes, issuers, cache }) }
+        let origins = Origins::default();
+        let shared = Shared { epochs, backend, max_token_bytes, issuers, cache, origins };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Checks a token now, by the clock of the epochs.
@@ -175,13 +178,13 @@ impl Verifier {
     }
 
     /// What needs no revocations and no clock: form, signature, claims.
-    fn authenticate<C>(&self, token: &[u8]) -> Result<Verified<C>, Rejection>
+    fn authenticate<C>(&self, bytes: &[u8]) -> Result<Verified<C>, Rejection>
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
-        let Shared { epochs, backend, max_token_bytes, issuers, .. } = &*self.shared;
+        let Shared { epochs, backend, max_token_bytes, issuers, origins, .. } = &*self.shared;
         let mut buffer = Vec::new();
-        let token = Compact::parse(token, *max_token_bytes, &mut buffer)?;
+        let token = Compact::parse(bytes, *max_token_bytes, &mut buffer)?;
         let header = Header::parse(token.header)?;
         let payload = Payload::parse(token.payload).map_err(Rejection::Malformed)?;
         let issuer = issuers.get(&*payload.issuer()?).ok_or(Rejection::UnknownIssuer)?;
@@ -196,10 +199,11 @@ impl Verifier {
 
         judge::kind(&issuer.rules.typ, &payload)?;
         let claims = payload.claims(&issuer.rules)?;
-        let stamp = judge::claims(issuer, &claims)?;
+        let stamp = judge::claims(issuer, &claims, payload.stamp()?)?;
         let own: C = own::claims(&payload)?;
         let fingerprints = epochs.fingerprints(claims.scopes());
-        let record = Record::new(issuer.clone(), generation, claims, stamp, fingerprints, own);
+        let origin = origins.of(bytes, issuer, generation);
+        let record = Record::new(origin, claims, stamp, fingerprints, own);
         Ok(Verified::new(Arc::new(record)).expect("its own claims are of this type"))
     }
 

@@ -16,6 +16,7 @@ const BEARER_LEN: usize = BEARER.len() + 1;
 ///
 /// A token in the query (RFC 6750 §2.3) is never read, since URLs end in logs. Beside one in the
 /// header it is a second token, and the request is refused.
+#[inline]
 pub(super) fn bearer<'r>(
     headers: &'r HeaderMap,
     query: Option<&str>,
@@ -33,10 +34,12 @@ pub(super) fn authorization(headers: &HeaderMap) -> Result<&[u8], Rejection> {
     presented(headers)?.form()
 }
 
+#[inline]
 fn presented(headers: &HeaderMap) -> Result<Presented<'_>, Rejection> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Err(Rejection::Missing) };
-    if values.next().is_some() {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Err(Rejection::Missing) };
+    // As long as no header at all is there twice, which is counted, this one is not.
+    let may_be_twice = headers.len() > headers.keys_len();
+    if may_be_twice && headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
         return Err(Rejection::MultipleTokens);
     }
     credentials(value.as_bytes())
@@ -57,6 +60,7 @@ impl<'r> Presented<'r> {
 /// `"Bearer" 1SP b64token` and nothing else; the name of the scheme in any case.
 ///
 /// RFC 7235 lets several spaces stand there, RFC 6750 one, and one is what everybody sends.
+#[inline]
 fn credentials(value: &[u8]) -> Result<Presented<'_>, Rejection> {
     // What nearly all of them are, and the rest in words.
     if let Some((bearer, token)) = value.split_at_checked(BEARER_LEN)
@@ -64,16 +68,19 @@ fn credentials(value: &[u8]) -> Result<Presented<'_>, Rejection> {
     {
         return Ok(Presented(token));
     }
+    Err(other_credentials(value))
+}
+
+/// Why what does not begin as a bearer token has to is none.
+#[cold]
+fn other_credentials(value: &[u8]) -> Rejection {
     let scheme_len = value.iter().position(|&byte| !is_tchar(byte)).unwrap_or(value.len());
     let (scheme, rest) = value.split_at(scheme_len);
-    if scheme.eq_ignore_ascii_case(BEARER) {
-        return Err(Rejection::MalformedHeader);
-    }
-    if is_other_scheme(scheme, rest) {
+    if !scheme.eq_ignore_ascii_case(BEARER) && is_other_scheme(scheme, rest) {
         // No authentication of the kind we know (RFC 6750 §3.1): the challenge names it.
-        return Err(Rejection::Missing);
+        return Rejection::Missing;
     }
-    Err(Rejection::MalformedHeader)
+    Rejection::MalformedHeader
 }
 
 /// Whether these are credentials of another scheme, `Basic …` for instance.

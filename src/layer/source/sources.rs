@@ -186,6 +186,7 @@ impl Sources {
     }
 
     /// The one token of `request`, which a cookie may hold only if a page of our own sent it.
+    #[inline]
     pub(in crate::layer) fn find<'r, B>(
         &'r self,
         request: &'r Request<B>,

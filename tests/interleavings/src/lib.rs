@@ -1,7 +1,8 @@
-//! The rows of the table of cut-offs, in every order in which one thread can write them and others can
-//! see it, as far as the memory model of the language goes and not only this processor's.
+//! The rows of the table of cut-offs, and what the last poll taught, in every order in which one thread
+//! can write them and others can see it, as far as the memory model of the language goes and not only
+//! this processor's.
 //!
-//! `cargo test --release` runs it, as does `.ci/run`. The two files are those of the crate, with two
+//! `cargo test --release` runs it, as does `.ci/run`. The three files are those of the crate, with two
 //! lines to a page, so that few rows crowd it.
 
 #![cfg(test)]
@@ -17,6 +18,8 @@ use loom::{
     thread,
 };
 
+#[path = "../../../src/epochs/synced/latest.rs"]
+mod latest;
 #[path = "../../../src/epochs/table/line.rs"]
 #[allow(dead_code, reason = "the crate needs it")]
 mod line;
@@ -28,6 +31,7 @@ mod huge {
     pub(super) fn advise<T>(_: &mut [super::MaybeUninit<T>]) {}
 }
 
+use latest::Latest;
 use line::{Line, Row};
 use pages::Pages;
 
@@ -187,4 +191,40 @@ fn a_row_without_room_is_looked_for_elsewhere() {
         assert!([1, 2].contains(time), "{found:?}");
     }
     assert!(found.contains(&(0, false, 1)) && found.contains(&(7, true, 2)), "{found:?}");
+}
+
+/// A reader never sees numbers of two polls as one, and none that are older than what it has seen.
+#[test]
+fn what_a_poll_taught_is_read_as_a_whole() {
+    let found = found(
+        || {
+            let latest = Latest::new();
+            latest.store([1, 1]);
+            latest
+        },
+        |latest| [(); 2].map(|()| latest.load()),
+        |latest| (2..=3).for_each(|poll| latest.store([poll; 2])),
+    );
+    for looks in &found {
+        let [before, after] = looks.map(|numbers| numbers.map(|[one, other]| (one == other, one)));
+        assert!(before.is_some_and(|(whole, _)| whole), "{looks:?}");
+        assert!(after.is_some_and(|(whole, _)| whole) && before <= after, "{looks:?}");
+    }
+    for poll in 1..=3 {
+        assert!(found.iter().any(|looks| looks.contains(&Some([poll; 2]))), "never {poll}");
+    }
+}
+
+/// `Epochs::synced` raises `newest` first.
+#[test]
+fn who_sees_the_first_poll_sees_what_it_brought() {
+    let found = found(
+        || (Latest::new(), AtomicU64::new(0)),
+        |(latest, newest)| (latest.load(), newest.load(Ordering::Relaxed)),
+        |(latest, newest)| {
+            newest.fetch_max(7, Ordering::Release);
+            latest.store([1, 1]);
+        },
+    );
+    assert_eq!(found, [(None, 0), (None, 7), (Some([1, 1]), 7)].into());
 }
