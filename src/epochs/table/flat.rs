@@ -11,7 +11,7 @@ use super::{
 /// has to be another [`Flat`].
 pub(super) struct Flat {
     pages: Pages,
-    /// A row in a hundred, at most. It is asked only where a line says so.
+    /// Two rows in a hundred, at most. It is asked only where two lines say so.
     overflow: DashMap<u64, u64>,
 }
 
@@ -22,7 +22,9 @@ impl Flat {
         let room = if count < FEW { count * 2 } else { count };
         let mut pages = Pages::for_rows(room);
         let overflow = DashMap::new();
-        for row in rows {
+        // Those that are at home first: one in its second line would take somebody's room.
+        let away: Vec<Row> = rows.filter(|row| !pages.insert_at_home(*row)).collect();
+        for row in away {
             if !pages.place(row) {
                 overflow.insert(row.key, row.time);
             }
