@@ -1,7 +1,8 @@
 //! The table of cut-offs: what a request asks when its token is older than the newest of them.
 //!
 //! Cut-offs lie flat, in rows of 16 bytes: a scope is looked for in one line of memory, now and then in
-//! a second. Readers wait for nothing. They read a [`Flat`] in which rows appear and cut-offs change, and none ever moves; when it has to
+//! a second, and the misses on the lines of a token's scopes go on at once. Readers wait for nothing.
+//! They read a [`Flat`] in which rows appear and cut-offs change, and none ever moves; when it has to
 //! grow, another one is made beside it and put in its place. Those who write take turns.
 
 mod flat;
@@ -186,11 +187,7 @@ impl Reader {
     /// The highest cut-off of them, which is all that a token above it needs.
     #[inline]
     pub(super) fn revoked_before(&self, scopes: &[Fingerprint]) -> StoreTime {
-        let highest = |scope: &Fingerprint| {
-            let [reissue, login] = self.0.find(key_of(*scope));
-            reissue.max(login)
-        };
-        StoreTime::from_micros(scopes.iter().map(highest).fold(0, u64::max))
+        StoreTime::from_micros(self.0.highest(scopes.iter().copied().map(key_of)))
     }
 }
 

@@ -44,6 +44,15 @@ impl Flat {
         if overflowed { self.find_all(key, times) } else { times }
     }
 
+    /// The highest time of `keys`, whose lowest bits are zero, and of those that come next to them.
+    #[inline]
+    pub(super) fn highest(&self, keys: impl Iterator<Item = u64> + Clone) -> u64 {
+        // First each is asked for, and then all are looked at: so the misses go on at once. What one
+        // look-up does is too much for a processor to come to those after it before it has waited.
+        keys.clone().for_each(|key| self.pages.touch(key));
+        keys.map(|key| self.find(key).into_iter().fold(0, u64::max)).fold(0, u64::max)
+    }
+
     #[cold]
     fn find_all(&self, key: u64, times: [u64; 2]) -> [u64; 2] {
         [0, 1].map(|part| {

@@ -9,6 +9,8 @@
 //! filter: they tell of the rows that found no room in this line, by a few bits of their keys. So a
 //! look-up ends here unless there may be something to be found elsewhere.
 
+use std::hint::black_box;
+
 // Of its parent: a check of all interleavings puts others in their place.
 use super::atomic::{AtomicU64, Ordering};
 
@@ -81,6 +83,13 @@ impl Line {
         // Relaxed: whoever was told of a row sees the bit, as all that was done before it was told.
         // Who sees the bit and not yet the row has looked before the row was put in.
         self.words[index].load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// Has it fetched, and waits for nothing.
+    #[inline]
+    pub(super) fn touch(&self) {
+        // Relaxed: nobody looks at what it says.
+        black_box(self.words[0].load(Ordering::Relaxed));
     }
 
     // ---- what one at a time writes ----

@@ -61,6 +61,12 @@ impl Pages {
         found
     }
 
+    /// Has the line fetched in which `key` is looked for first.
+    #[inline]
+    pub(super) fn touch(&self, key: u64) {
+        self.0[page(key, self.0.len())].0[home(key)].touch();
+    }
+
     // ---- what one at a time writes ----
 
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
