@@ -1,9 +1,9 @@
 //! The table of cut-offs: what a request asks when its token is older than the newest of them.
 //!
-//! Cut-offs lie flat, in rows of 16 bytes: a scope is looked for in two lines of memory, and the misses
-//! on both go on at once. Readers wait for nothing. They read a [`Flat`] in which rows appear and
-//! cut-offs change, and none ever moves; when it has to grow, another one is made beside it and put in
-//! its place. Those who write take turns.
+//! Cut-offs lie flat, in rows of 16 bytes: a scope is looked for in one line of memory, now and then in
+//! a second, and the misses on the lines of a token's scopes go on at once. Readers wait for nothing.
+//! They read a [`Flat`] in which rows appear and cut-offs change, and none ever moves; when it has to
+//! grow, another one is made beside it and put in its place. Those who write take turns.
 
 mod flat;
 mod huge;
@@ -187,11 +187,7 @@ impl Reader {
     /// The highest cut-off of them, which is all that a token above it needs.
     #[inline]
     pub(super) fn revoked_before(&self, scopes: &[Fingerprint]) -> StoreTime {
-        let highest = |scope: &Fingerprint| {
-            let [reissue, login] = self.0.find(key_of(*scope));
-            reissue.max(login)
-        };
-        StoreTime::from_micros(scopes.iter().map(highest).fold(0, u64::max))
+        StoreTime::from_micros(self.0.highest(scopes.iter().copied().map(key_of)))
     }
 }
 
@@ -203,10 +199,11 @@ impl Writer {
 }
 
 /// The key of the row for `reissue_before`; that for `login_before` has the next. So the lowest bit
-/// of a fingerprint is of no use; and zero is no key.
+/// of a fingerprint is of no use; and the lowest keys are none, as a line could not tell them from
+/// nothing.
 #[inline]
 fn key_of(scope: Fingerprint) -> u64 {
-    (scope.bits() & !1).max(2)
+    (scope.bits() & !1).max(line::BESIDE + 2)
 }
 
 #[inline]

@@ -9,8 +9,8 @@ pub(crate) struct Curve {
     pub(crate) miss: Vec<(f64, f64)>,
 }
 
-const COLOURS: [&str; 7] =
-    ["black", "#1b9e77", "#d95f02", "#e6ab02", "#7570b3", "#e7298a", "#66a61e"];
+const COLOURS: [&str; 8] =
+    ["black", "#1b9e77", "#d95f02", "#e6ab02", "#7570b3", "#e7298a", "#66a61e", "#999999"];
 
 const HIT: Panel = Panel {
     x: 70.0,

@@ -11,7 +11,7 @@ use super::{
 /// has to be another [`Flat`].
 pub(super) struct Flat {
     pages: Pages,
-    /// A row in a hundred, at most. It is asked only where a line says so.
+    /// Two rows in a hundred, at most. It is asked only where two lines say so.
     overflow: DashMap<u64, u64>,
 }
 
@@ -22,7 +22,9 @@ impl Flat {
         let room = if count < FEW { count * 2 } else { count };
         let mut pages = Pages::for_rows(room);
         let overflow = DashMap::new();
-        for row in rows {
+        // Those that are at home first: one in its second line would take somebody's room.
+        let away: Vec<Row> = rows.filter(|row| !pages.insert_at_home(*row)).collect();
+        for row in away {
             if !pages.place(row) {
                 overflow.insert(row.key, row.time);
             }
@@ -40,6 +42,15 @@ impl Flat {
     pub(super) fn find(&self, key: u64) -> [u64; 2] {
         let Found { times, overflowed } = self.pages.find(key);
         if overflowed { self.find_all(key, times) } else { times }
+    }
+
+    /// The highest time of `keys`, whose lowest bits are zero, and of those that come next to them.
+    #[inline]
+    pub(super) fn highest(&self, keys: impl Iterator<Item = u64> + Clone) -> u64 {
+        // First each is asked for, and then all are looked at: so the misses go on at once. What one
+        // look-up does is too much for a processor to come to those after it before it has waited.
+        keys.clone().for_each(|key| self.pages.touch(key));
+        keys.map(|key| self.find(key).into_iter().fold(0, u64::max)).fold(0, u64::max)
     }
 
     #[cold]

@@ -12,7 +12,7 @@ use std::{
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::{Horizons, LINES, Table, key_of};
+use super::{Horizons, LINES, Table, key_of, line::Row, pages::Pages};
 use crate::{
     cutoff::{CutOff, Demand, StoreTime},
     epochs::Fingerprint,
@@ -100,6 +100,12 @@ proptest! {
             let expected = plain.get(&number).copied().unwrap_or_default();
             prop_assert_eq!(reader.cut_off(user(number)), expected);
         }
+        for number in 0..3_500 {
+            let six = [0, 600, 1_200, 1_800, 2_400, 3_000].map(|step| (number + step) % 3_500);
+            let highest = six.iter().filter_map(|number| plain.get(number)).copied();
+            let highest = highest.fold(CutOff::NONE, CutOff::join).revoked_before();
+            prop_assert_eq!(reader.revoked_before(&six.map(user)), highest);
+        }
         let horizons = Horizons { reissue: time(25), login: time(10) };
         let before = plain.values().map(|cut_off| cut_off.before(time(25), time(10)));
         prop_assert_eq!(table.outlived(horizons), before.fold(CutOff::NONE, CutOff::join));
@@ -151,19 +157,67 @@ fn scopes_that_all_fall_on_one_line_are_found() {
     assert_eq!(table.read().cut_off(crowd(200)), login(7));
 }
 
+/// A row does not say which line it is at home in, only whether it is there.
+#[test]
+fn scopes_that_differ_in_their_line_alone_are_told_apart() {
+    let table = Table::default();
+    // The second line of each is the home of the other, as they are one apart.
+    let beside = |number: u64| scope(number << 20 | 1 << 1);
+    let crowd = |number: u64| scope(number << 20);
+    for number in 1..=40 {
+        table.raise(crowd(number), login(number));
+        assert_eq!(table.read().cut_off(beside(number)), CutOff::NONE, "{number}");
+    }
+    for number in 1..=40 {
+        table.raise(beside(number), login(100 + number));
+        assert_eq!(table.read().cut_off(crowd(number)), login(number));
+        assert_eq!(table.read().cut_off(beside(number)), login(100 + number));
+    }
+    // Copied.
+    (0..1_000).for_each(|number| table.raise(user(number), login(1)));
+    for number in 1..=40 {
+        assert_eq!(table.read().cut_off(crowd(number)), login(number));
+        assert_eq!(table.read().cut_off(beside(number)), login(100 + number));
+    }
+}
+
+/// Even of a table at its fullest.
+#[test]
+fn few_look_ups_go_beyond_a_line_and_next_to_none_beyond_two() {
+    let mut random = StdRng::seed_from_u64(4);
+    let mut pages = Pages::for_rows(100_000);
+    let mut key = || random.random::<u64>() | 1;
+    let mut rows: Vec<Row> = (0..100_000).map(|time| Row { key: key(), time }).collect();
+    let away: Vec<Row> = rows.iter().copied().filter(|row| !pages.insert_at_home(*row)).collect();
+    let mut beyond = away.iter().filter(|row| !pages.place(**row)).count();
+    assert!(away.len() < 17_000 && beyond < 30, "{} {beyond}", away.len());
+    while rows.len() < pages.most() {
+        let row = Row { key: key(), time: 1 };
+        beyond += usize::from(!pages.insert(row));
+        rows.push(row);
+    }
+    assert!((500..2_500).contains(&beyond), "{beyond} of {}", rows.len());
+    let strangers = (0..100_000).filter(|_| pages.find(key() & !1).overflowed).count();
+    assert!(strangers < 200, "{strangers}");
+    for Row { key, time } in &rows {
+        let found = pages.find(key & !1);
+        assert!(found.overflowed || found.times == [0, *time], "{key}");
+    }
+}
+
 #[test]
 fn no_fingerprint_is_taken_for_an_empty_row() {
     let table = Table::default();
-    for bits in [0, 1, 2, 3, 4, u64::MAX - 2, u64::MAX, 1 << 63] {
+    for bits in [0, 1, 2, 126, 128, 130, u64::MAX - 2, u64::MAX, 1 << 63] {
         assert_eq!(table.read().cut_off(scope(bits)), CutOff::NONE, "{bits}");
     }
-    // Zero is no key: these share one, and a cut-off of either refuses both.
+    // What is below 128 is no key: these share one, and a cut-off of any refuses all.
     table.raise(scope(0), login(5));
-    for bits in 0..4 {
-        assert_eq!(key_of(scope(bits)), 2);
+    for bits in 0..130 {
+        assert_eq!(key_of(scope(bits)), 128);
         assert_eq!(table.read().cut_off(scope(bits)), login(5));
     }
-    assert_eq!(table.read().cut_off(scope(4)), CutOff::NONE);
+    assert_eq!(table.read().cut_off(scope(130)), CutOff::NONE);
     table.raise(scope(u64::MAX), login(6));
     table.raise(scope(u64::MAX), CutOff::at(time(8), Demand::Refresh));
     let both = CutOff { reissue_before: time(8), login_before: time(6) };
@@ -172,11 +226,11 @@ fn no_fingerprint_is_taken_for_an_empty_row() {
 }
 
 #[test]
-fn the_longest_store_time_and_the_flag_of_a_line_leave_each_other_alone() {
+fn the_longest_store_time_among_rows_without_room() {
     let table = Table::default();
     let crowd = |number: u64| scope(number << 20);
     table.raise(crowd(1), login(u64::MAX));
-    // From the ninth on there is no room: the flag stands beside the time of the first row.
+    // From the ninth on there is no room.
     for number in 2..=20 {
         table.raise(crowd(number), login(number));
     }

@@ -32,17 +32,20 @@ mod huge {
 }
 
 use latest::Latest;
-use line::{Line, Row};
+use line::{Line, Row, Seat};
 use pages::Pages;
 
 const LINES: usize = 2;
 
-/// More than both lines have room for.
+/// So many have room at home.
+const ROOM: u64 = line::ROWS as u64;
+
+/// One more than both lines have room for.
 const CROWD: u64 = 9;
 
-/// Keys of one page, all at home in its first line.
+/// Keys of one page, all at home in its first line and of one class in the filters.
 fn key(number: u64) -> u64 {
-    number << 2
+    number << 20
 }
 
 fn row(number: u64, time: u64) -> Row {
@@ -91,13 +94,70 @@ fn who_sees_a_key_sees_its_time() {
     let found = found(
         || {
             let line = Line::new();
-            line.insert(row(1, 1));
+            line.insert(row(1, 1), Seat::Home);
             line
         },
-        |line| (line.matches(key(2)) != 0).then(|| line.row(1).time),
-        |line| assert!(line.insert(row(2, 7))),
+        |line| (line.matches(key(2), Seat::Home) != 0).then(|| line.time(1)),
+        |line| assert!(line.insert(row(2, 7), Seat::Home)),
     );
-    assert_eq!(found, [None, Some(7)].into());
+    assert_eq!(found, [None, Some((0, 7))].into());
+}
+
+/// The word that holds the key is written once more when somebody finds no room.
+#[test]
+fn who_sees_a_key_beside_a_filter_sees_its_time() {
+    let found = found(
+        Line::new,
+        |line| (line.matches(key(1), Seat::Home) != 0).then(|| line.time(0)),
+        |line| {
+            assert!(line.insert(row(1, 7), Seat::Home));
+            // In the filter of the first word.
+            line.pass(key(2), Seat::Home);
+            assert!(line.has_passed(key(2), Seat::Home));
+        },
+    );
+    assert_eq!(found, [None, Some((0, 7))].into());
+}
+
+/// A cut-off whose home is full is in the second line, and the home leads there.
+#[test]
+fn a_row_away_from_home_is_there_when_it_is_the_newest() {
+    let found = found(
+        || (holding(1..=ROOM), AtomicU64::new(0)),
+        |(pages, newest)| {
+            let known = newest.load(Ordering::Acquire);
+            let looks = [(); 2].map(|()| time_of(pages, ROOM + 1));
+            (known, looks, time_of(pages, 1))
+        },
+        |(pages, newest)| {
+            assert!(pages.insert(row(ROOM + 1, 7)));
+            newest.fetch_max(7, Ordering::Release);
+            // In a word that leads on.
+            assert!(pages.change(key(1), |before| before + 1));
+        },
+    );
+    for (known, [before, after], other) in &found {
+        assert!(*known < 7 || *before == 7, "{found:?}");
+        assert!(after >= before && [1, 2].contains(other), "{found:?}");
+    }
+    for looks in [[0, 0], [0, 7], [7, 7]] {
+        assert!(found.iter().any(|(_, found, _)| *found == looks), "never {looks:?}");
+    }
+}
+
+/// The two demands of a scope may lie in both of its lines.
+#[test]
+fn a_scope_in_two_lines_is_found_whole() {
+    let found = found(
+        || (holding(1..=ROOM), AtomicU64::new(0)),
+        |(pages, newest)| (newest.load(Ordering::Acquire), pages.find(key(1)).times),
+        |(pages, newest)| {
+            assert!(pages.insert(Row { key: key(1) | 1, time: 7 }));
+            newest.fetch_max(7, Ordering::Release);
+        },
+    );
+    assert!(found.iter().all(|(known, times)| *known < 7 || *times == [1, 7]), "{found:?}");
+    assert!(found.contains(&(0, [1, 0])) && found.contains(&(7, [1, 7])), "{found:?}");
 }
 
 #[test]
@@ -167,23 +227,25 @@ fn what_a_purge_drops_is_covered_by_the_floor() {
     assert!(found.contains(&([1, 1], 0)) && found.contains(&([0, 0], 1)), "{found:?}");
 }
 
-/// What found no room is in a map beside, which is asked where a line says so.
+/// What found no room is in a map beside, which is asked where both lines say so.
 #[test]
 fn a_row_without_room_is_looked_for_elsewhere() {
+    // Of another class than the crowd, so that no line leads on for it yet.
+    let alone = key(CROWD) | 1 << 14;
     let found = found(
         || (holding(1..=CROWD - 1), AtomicU64::new(0)),
-        |(pages, newest)| {
+        move |(pages, newest)| {
             let known = newest.load(Ordering::Acquire);
-            let found = pages.find(key(CROWD));
+            let found = pages.find(alone);
             assert_eq!(found.times, [0, 0]);
             (known, found.overflowed, time_of(pages, 1))
         },
-        |(pages, newest)| {
-            assert!(!pages.insert(row(CROWD, 7)));
+        move |(pages, newest)| {
+            assert!(!pages.insert(Row { key: alone, time: 7 }));
             newest.fetch_max(7, Ordering::Release);
-            // In the word that holds the flag.
+            // In a line that leads on.
             assert!(pages.change(key(1), |before| before + 1));
-            assert!(pages.find(key(CROWD)).overflowed);
+            assert!(pages.find(alone).overflowed);
         },
     );
     for (known, overflowed, time) in &found {
