@@ -38,15 +38,23 @@ impl Parameters {
 
 /// Waits until the revocation of `receipt` is enforced everywhere, or for so long, and tells by whom
 /// it is.
-pub async fn enforced(app: &App, receipt: &Receipt, wait: Duration) -> Result<Value, Fault> {
-    let enforcement = receipt.enforced_everywhere(app.issuer.store(), wait).await?;
+///
+/// The revocation is stored whatever comes of this: that nothing is known is no failure.
+pub async fn enforced(app: &App, receipt: &Receipt, wait: Duration) -> Value {
+    let enforcement = match receipt.enforced_everywhere(app.issuer.store(), wait).await {
+        Ok(enforcement) => enforcement,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "nobody knows the instances");
+            return json!({ "enforced_everywhere": null, "instances": [] });
+        }
+    };
     let told = |enforced: &Enforced| {
         let mut told = of(&enforced.instance);
         told["enforced"] = match enforced.how {
             How::Acknowledged => "acknowledged",
             // Too old to accept anything.
             How::Outwaited => "outwaited",
-            How::Silent => "no",
+            _ => "no",
         }
         .into();
         told["applied"] = enforced.applied.as_micros().into();
@@ -54,7 +62,7 @@ pub async fn enforced(app: &App, receipt: &Receipt, wait: Duration) -> Result<Va
         told
     };
     let instances: Vec<Value> = enforcement.instances.iter().map(told).collect();
-    Ok(json!({ "enforced_everywhere": enforcement.is_everywhere(), "instances": instances }))
+    json!({ "enforced_everywhere": enforcement.is_everywhere(), "instances": instances })
 }
 
 /// `GET /admin/instances`

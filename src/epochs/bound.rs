@@ -39,19 +39,22 @@ impl Bound {
     /// From now on others wait, and know of `max_staleness` at first.
     pub(crate) fn begin_to_announce(&self) {
         let least = as_micros(self.max_staleness);
-        // Relaxed, here and below: whoever waits for this copy has learnt of it in the store.
+        // Relaxed: nothing was done before that anybody has to see.
         let _ =
             self.announced.compare_exchange(NOBODY, least, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Others know of `bound`.
     pub(crate) fn announced(&self, bound: Duration) {
-        self.announced.fetch_max(as_micros(bound), Ordering::Relaxed);
+        // Release; pairs with the Acquire in `is_within`: who believes the copy for longer sees what the
+        // answer has told that came after this was enlisted.
+        self.announced.fetch_max(as_micros(bound), Ordering::Release);
     }
 
     /// Whether others reckon with it that a copy of this age is believed.
     pub(crate) fn is_within(&self, age: Duration) -> bool {
-        as_micros(age) <= self.announced.load(Ordering::Relaxed)
+        // Acquire; pairs with the Release in `announced`.
+        as_micros(age) <= self.announced.load(Ordering::Acquire)
     }
 }
 

@@ -430,7 +430,7 @@ impl Epochs {
 
     /// The age from which on nobody believes this copy: [`max_staleness`](Epochs::max_staleness), and
     /// the longest time for which a layer was told to [trust it beyond
-    /// that](crate::RevocationLayer::dangerous_trust_while_stale).
+    /// that](crate::RevocationLayer::dangerous_trust_while_stale), whatever became of that layer.
     pub fn longest_staleness(&self) -> Duration {
         self.shared.bound.longest()
     }

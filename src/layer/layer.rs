@@ -199,7 +199,7 @@ impl<C> RevocationLayer<C> {
     /// What the stale copy would refuse gets 503, not 401: it may have been cleared since.
     ///
     /// In a [fleet](crate::Follower::in_fleet) it begins once the store knows of that longer bound, with
-    /// the next poll but one.
+    /// the next poll that is sent.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! Waiting until a revocation is enforced everywhere.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -8,6 +8,7 @@ use super::{Enlisted, EpochStore, Instance, Roster};
 use crate::{
     cutoff::{Receipt, StoreTime},
     error::{Error, ErrorKind},
+    scope::Id,
     telemetry,
 };
 
@@ -15,12 +16,16 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(50);
 
-/// How much slower than another's a clock may run, both together: one part in so many. A clock that
-/// is disciplined by NTP is off by half of that at most.
+/// How much slower than another's a clock may run, both together: one part in so many.
 const DRIFT: u32 = 500;
+
+/// The store may take so long to tell the instances, however short the wait is to be.
+const ROSTER_WAIT: Duration = Duration::from_secs(2);
 
 /// How far a revocation is enforced: what [`Receipt::enforced_everywhere`] has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "it may be enforced by some and not by others"]
+#[non_exhaustive]
 pub struct Enforcement {
     /// Every instance that had enlisted when this was asked.
     pub instances: Vec<Enforced>,
@@ -28,6 +33,7 @@ pub struct Enforcement {
 
 /// How far a revocation is enforced by one instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Enforced {
     /// Who it is.
     pub instance: Instance,
@@ -42,6 +48,7 @@ pub struct Enforced {
 
 /// Why an instance accepts no covered token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum How {
     /// It has acknowledged that the revocation is in force there.
     Acknowledged,
@@ -58,8 +65,8 @@ impl Enforcement {
         self.instances.iter().all(|enforced| enforced.how != How::Silent)
     }
 
-    /// Those that have not acknowledged.
-    pub fn silent(&self) -> impl Iterator<Item = &Enforced> {
+    /// Those that have not acknowledged: they were outwaited, or may still accept a covered token.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = &Enforced> {
         self.instances.iter().filter(|enforced| enforced.how != How::Acknowledged)
     }
 }
@@ -71,17 +78,18 @@ impl Receipt {
     /// silent, once its copy is too old to accept anything: its bound has passed, `max_staleness` and
     /// whatever a layer trusts a stale copy for, on the monotonic clock here, counted from this call
     /// and longer by 0.2 %. No clock is compared with another; all that is assumed is that two of
-    /// them do not run apart faster than that. So with a `timeout` above the largest bound the answer
-    /// [is](Enforcement::is_everywhere) "everywhere", whatever has become of whom, as long as the store
-    /// can be asked at all.
+    /// them do not run apart faster than that. So with a `timeout` above the largest bound and those
+    /// 0.2 % the answer [is](Enforcement::is_everywhere) "everywhere", whatever has become of whom, if the
+    /// store can be asked once. (It is given two seconds for that, however short the `timeout` is.)
     ///
     /// It holds for the instances that [acknowledge](crate::Follower::in_fleet); one that follows the
     /// store without that is not known here. `store` is the database that the revocation is in, its
     /// primary. Any process may ask, also another than the one that revoked.
     ///
     /// A database that loses what it has committed, by a restore or a failover to a standby that was
-    /// behind, may forget instances that enlisted in the time it lost: about them the answer is
-    /// right again once the fleet's largest bound has passed since then.
+    /// behind, may forget instances that enlisted in the time it lost, or be told of what they have
+    /// applied before: about them the answer is right again once twice the fleet's largest bound has
+    /// passed since then.
     ///
     /// # Errors
     ///
@@ -101,7 +109,7 @@ impl Receipt {
         // Only what is read *after* the revocation has committed names everybody who may not know of
         // it: who enlists later loads later, and has it from there.
         let mut wait = loop {
-            match answered(store.roster(), asked_at, timeout).await {
+            match answered(store.roster(), asked_at, timeout.max(ROSTER_WAIT)).await {
                 Ok(roster) if roster.instances.is_empty() => {
                     return Err(ErrorKind::NoInstances.into());
                 }
@@ -161,9 +169,10 @@ impl Wait {
     /// Takes note of who has acknowledged. One that has left the roster may have been struck off, and
     /// what it does is not known: it is waited for.
     fn hear(&mut self, roster: &Roster, elapsed: Duration) {
+        let roster = roster.instances.iter().map(|enlisted| (&enlisted.instance.id, enlisted));
+        let roster: HashMap<&Id, &Enlisted> = roster.collect();
         for enforced in self.instances.iter_mut().filter(|one| one.how == How::Silent) {
-            let is_it = |enlisted: &&Enlisted| enlisted.instance.id == enforced.instance.id;
-            let Some(enlisted) = roster.instances.iter().find(is_it) else { continue };
+            let Some(enlisted) = roster.get(&enforced.instance.id) else { continue };
             enforced.applied = enlisted.applied;
             enforced.lag = elapsed;
             // Raised meanwhile by a layer that trusts it for longer.
@@ -199,7 +208,6 @@ fn outwaited(instance: &Instance) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scope::Id;
 
     fn enlisted(id: &str, bound: u64, applied: u64) -> Enlisted {
         let id = Id::new(id).unwrap();

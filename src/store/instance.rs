@@ -8,7 +8,7 @@ use crate::{cutoff::StoreTime, scope::Id};
 /// everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// Random, and another one at each start.
+    /// Random, and another one at each start and whenever it was struck off.
     pub id: Id,
     /// What people call it.
     pub name: Id,

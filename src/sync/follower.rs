@@ -42,8 +42,8 @@ pub struct Follower<S> {
     reload_interval: Duration,
     purge_interval: Duration,
     jitter: Jitter,
-    /// Its id and its name in the fleet, if it acknowledges.
-    member: Option<(Id, Id)>,
+    /// Its name in the fleet, if it acknowledges.
+    member: Option<Id>,
 }
 
 impl<S: EpochStore> Follower<S> {
@@ -103,21 +103,22 @@ impl<S: EpochStore> Follower<S> {
     /// Acknowledges revocations under `name`, so that whoever revokes can
     /// [wait](crate::cutoff::Receipt::enforced_everywhere) until they are enforced everywhere.
     ///
-    /// This has to be called in every instance of the fleet, or "everywhere" does not mean it. The
-    /// name is for people: `api-3`, or a host and a port. Two may share one.
+    /// This has to be called in every instance of the fleet, and of every follower of these epochs, or
+    /// "everywhere" does not mean it. The name is for people: `api-3`, or a host and a port. Two may
+    /// share one.
     ///
     /// The instance enlists in the store before it loads, acknowledges each revocation once it is in
     /// force here, and is heard of every third of its
     /// [bound](crate::Epochs::longest_staleness), each time by a small statement and one that reads
     /// the list of instances. If the store does not take note of it, the copy grows
     /// stale as if it could not be read. One that has not been heard of for twice its bound is struck
-    /// off by the others.
+    /// off by the others; until then, whoever waits waits for one that was shut down, too.
     ///
     /// The store has to be a primary's. A copy that follows a standby cannot acknowledge: its sync
     /// fails.
     #[must_use]
     pub fn in_fleet(mut self, name: Id) -> Self {
-        self.member = Some((Id::random(), name));
+        self.member = Some(name);
         self
     }
 
@@ -166,7 +167,7 @@ impl<S: EpochStore> Follower<S> {
         let mut backoff = Backoff::new(self.jitter);
         let mut cursor = None;
         let member = self.member.clone();
-        let mut member = member.map(|(id, name)| Member::new(id, name, &self.epochs));
+        let mut member = member.map(|name| Member::new(name, &self.epochs));
         loop {
             let Err(error) = self.follow_one(&mut cursor, &mut member, &mut backoff).await;
             telemetry::sync_failed(&error);
@@ -224,39 +225,45 @@ impl<S: EpochStore> Follower<S> {
         #[cfg(plant = "freshness_after_poll")]
         let asked = Asked { at: self.epochs.clock().now(), ..asked };
         let next = cursor.poll(&self.epochs, latest, asked);
-        self.applied(cursor, member).await?;
+        if next == Next::Poll {
+            self.applied(cursor, member).await;
+        }
         Ok(next)
     }
 
     /// The moment that an answer will be as of: before it is sent, as what commits while that is under
     /// way may be missing from it; and with this instance in the roster, if it is of a fleet.
     async fn ask(&self, member: &mut Option<Member>) -> Result<Asked, Error> {
-        loop {
-            let at = self.epochs.clock().now();
-            let Some(member) = member else { return Ok(Asked { at, enlisted: None }) };
-            if cfg!(plant = "registers_after_loading") && !self.epochs.is_loaded() {
-                return Ok(Asked { at, enlisted: None });
-            }
-            if member.is_due(&self.epochs, at) {
-                self.in_time(member.beat(&self.store, &self.epochs, at)).await?;
-            }
-            // Once more: it may have taken long.
-            let at = self.epochs.clock().now();
-            if member.is_heard_of(at) {
-                return Ok(Asked { at, enlisted: member.enlisted() });
-            }
+        let at = self.epochs.clock().now();
+        let Some(member) = member else { return Ok(Asked { at, enlisted: None }) };
+        if cfg!(plant = "registers_after_loading") && !self.epochs.is_loaded() {
+            return Ok(Asked { at, enlisted: None });
         }
+        let mut beat = Ok(());
+        if member.is_due(&self.epochs, at) {
+            beat = self.in_time(member.beat(&self.store, &self.epochs, at)).await;
+        }
+        // Once more: it may have taken long.
+        let at = self.epochs.clock().now();
+        if member.is_heard_of(at) {
+            // There is time for another beat.
+            beat.unwrap_or_else(|failed| telemetry::roster_failed(&failed));
+            return Ok(Asked { at, enlisted: member.enlisted() });
+        }
+        beat?;
+        Err(Error::new(ErrorKind::StoreTimeout, "a beat took longer than it counts"))
     }
 
-    /// An answer was applied.
-    async fn applied(&self, cursor: &Cursor, member: &mut Option<Member>) -> Result<(), Error> {
+    /// An answer was applied. That nobody hears of it for now is no reason to begin anew: the next poll
+    /// tries again.
+    async fn applied(&self, cursor: &Cursor, member: &mut Option<Member>) {
         telemetry::synced(self.epochs.len(), self.epochs.newest());
-        let Some(member) = member else { return Ok(()) };
-        self.in_time(member.applied(&self.store, cursor.head())).await?;
-        // That nobody is struck off for now is no reason to begin anew.
-        let looked = self.in_time(member.look_around(&self.store, &self.epochs)).await;
-        looked.unwrap_or_else(|failed| telemetry::roster_failed(&failed));
-        Ok(())
+        let Some(member) = member else { return };
+        let told = async {
+            self.in_time(member.applied(&self.store, cursor.head())).await?;
+            self.in_time(member.look_around(&self.store, &self.epochs)).await
+        };
+        told.await.unwrap_or_else(|failed| telemetry::roster_failed(&failed));
     }
 
     /// Loads everything. It may take longer than a poll: a load that ends too late to be fresh
@@ -287,7 +294,7 @@ impl<S: EpochStore> Follower<S> {
             self.epochs.forgotten_above(StoreTime::ZERO);
         }
         let cursor = Cursor::load(&self.epochs, latest, asked);
-        self.applied(&cursor, member).await?;
+        self.applied(&cursor, member).await;
         Ok(cursor)
     }
 

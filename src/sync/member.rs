@@ -12,7 +12,7 @@
 //!   between the last beat and the moment it is as of, by readings of one clock: a process that stood
 //!   still in between beats first, and enlists anew if it was struck off.
 //! - It is struck off by others who have not heard of it for twice its bound, on their monotonic
-//!   clock. By then its last answer, at most two thirds of the bound younger than its last beat, is
+//!   clock, and comes back as another one. By then its last answer, at most two thirds of the bound younger than its last beat, is
 //!   older than the bound, and nothing is accepted by it.
 //! - A longer bound, which a layer brings, is enlisted first, and used once an answer has come that is
 //!   as of a later moment.
@@ -20,7 +20,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use crate::{
-    clock::Reading,
+    clock::{Reading, as_micros},
     cutoff::StoreTime,
     epochs::Epochs,
     error::Error,
@@ -60,8 +60,8 @@ impl Enlistment {
 
 impl Member {
     /// One that has not enlisted yet.
-    pub(super) fn new(id: Id, name: Id, epochs: &Epochs) -> Self {
-        let instance = Instance { id, name, bound: bound_of(epochs) };
+    pub(super) fn new(name: Id, epochs: &Epochs) -> Self {
+        let instance = Instance { id: Id::random(), name, bound: bound_of(epochs) };
         Self {
             instance,
             beat_at: None,
@@ -79,7 +79,7 @@ impl Member {
 
     /// Whether an answer that is as of `now` counts.
     pub(super) fn is_heard_of(&self, now: Reading) -> bool {
-        !self.is_silent_for(now, self.instance.bound * 2 / 3)
+        !self.is_silent_for(now, self.instance.bound / 3 * 2)
     }
 
     fn is_silent_for(&self, now: Reading, time: Duration) -> bool {
@@ -94,13 +94,16 @@ impl Member {
         now: Reading,
     ) -> Result<(), Error> {
         let bound = bound_of(epochs);
-        let is_known = self.beat_at.is_some() && bound <= self.instance.bound;
+        let has_enlisted = self.beat_at.is_some() && bound <= self.instance.bound;
         // No news of what it has applied: since that was asked, the database may be another.
-        if !is_known || !store.acknowledge(&self.instance.id, StoreTime::ZERO).await? {
+        if !has_enlisted || !self.acknowledge(store, StoreTime::ZERO).await? {
             self.instance.bound = self.instance.bound.max(bound);
+            // Until it is known to have enlisted, it has not.
+            self.beat_at = None;
             store.enlist(&self.instance).await?;
             let (at, bound) = (epochs.clock().now(), self.instance.bound);
             self.enlisted = Some(Enlistment { at, bound });
+            self.acknowledged = StoreTime::ZERO;
         }
         self.beat_at = Some(now);
         self.looks = true;
@@ -119,9 +122,13 @@ impl Member {
         }
         let roster = store.roster().await?;
         let now = epochs.clock().now().monotonic;
-        if let Some(known) = roster.instances.iter().find(|it| it.instance.id == self.instance.id) {
-            // It has enlisted anew, or the database has gone back.
-            self.acknowledged = self.acknowledged.min(known.applied);
+        match roster.instances.iter().find(|it| it.instance.id == self.instance.id) {
+            Some(known) if known.instance.bound >= self.instance.bound => {
+                // Less, if the database has gone back.
+                self.acknowledged = self.acknowledged.min(known.applied);
+            }
+            // The database has gone back to before it enlisted, or raised its bound.
+            _ => self.beat_at = None,
         }
         let silent = self.others.silent(roster, &self.instance.id, now);
         if !silent.is_empty() {
@@ -141,19 +148,36 @@ impl Member {
         store: &S,
         head: StoreTime,
     ) -> Result<(), Error> {
-        // Also if it has been struck off: the next beat will tell.
-        if head > self.acknowledged && store.acknowledge(&self.instance.id, head).await? {
+        if head > self.acknowledged && self.acknowledge(store, head).await? {
             self.acknowledged = head;
         }
         Ok(())
     }
+
+    /// Has the store hear of it, unless it is not in the roster. Then it enlists with its next beat,
+    /// and as somebody else: whoever has seen the one that was struck off knows nothing of this one.
+    async fn acknowledge<S: EpochStore>(
+        &mut self,
+        store: &S,
+        applied: StoreTime,
+    ) -> Result<bool, Error> {
+        let is_known = store.acknowledge(&self.instance.id, applied).await?;
+        if !is_known {
+            self.instance.id = Id::random();
+            self.beat_at = None;
+        }
+        Ok(is_known)
+    }
 }
 
+/// The bound of its copy, in whole microseconds, as stores keep it: never less than it is.
 fn bound_of(epochs: &Epochs) -> Duration {
-    match cfg!(plant = "trust_left_out") {
+    let bound = match cfg!(plant = "trust_left_out") {
         true => epochs.max_staleness(),
         false => epochs.longest_staleness(),
-    }
+    };
+    let micros = as_micros(bound.saturating_add(Duration::from_nanos(999)));
+    Duration::from_micros(micros.min(i64::MAX as u64))
 }
 
 /// The other instances, and since when each has been silent. Pure.
@@ -177,7 +201,7 @@ impl Others {
             let before = self.0.get(id).filter(|seen| seen.beats == *beats);
             let since = before.map_or(now, |seen| seen.since);
             seen.insert(id.clone(), Seen { beats: *beats, since });
-            if now.saturating_sub(since) >= *bound * 2 && id != me {
+            if now.saturating_sub(since) >= bound.saturating_mul(2) && id != me {
                 silent.push(enlisted);
             }
         }

@@ -282,7 +282,7 @@ async fn enforced_everywhere(instance: &Instance, index: usize, receipt: Receipt
     world.note(|facts| {
         let told = match &done {
             Ok(enforcement) if enforcement.is_everywhere() => "everywhere".to_owned(),
-            Ok(enforcement) => format!("not by {}", enforcement.silent().count()),
+            Ok(enforcement) => format!("not by {}", enforcement.unacknowledged().count()),
             Err(error) => format!("{:?}", error.kind()),
         };
         format!("that of {} is enforced: {told}", facts.name(&facts.revocations[index].scope))

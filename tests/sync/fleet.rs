@@ -116,7 +116,7 @@ async fn a_revocation_is_enforced_everywhere_once_all_have_acknowledged() {
     let enforcement = receipt.enforced_everywhere(&fleet.store, LONG).await.unwrap();
     assert!(enforcement.is_everywhere());
     assert_eq!(names_of(&enforcement, How::Acknowledged), ["a", "b", "c"]);
-    assert_eq!(enforcement.silent().count(), 0);
+    assert_eq!(enforcement.unacknowledged().count(), 0);
     for enforced in &enforcement.instances {
         assert!(enforced.lag < Duration::from_millis(100), "{enforced:?}");
         assert_eq!(enforced.applied, receipt.revoked_before());
@@ -143,7 +143,7 @@ async fn who_is_silent_is_outwaited_and_accepts_nothing_by_then() {
         (Duration::from_millis(10_020)..Duration::from_millis(10_100)).contains(&waited),
         "{waited:?}"
     );
-    assert!(enforcement.silent().all(|enforced| enforced.lag >= 10 * SECOND));
+    assert!(enforcement.unacknowledged().all(|enforced| enforced.lag >= 10 * SECOND));
     assert!(!silent.is_fresh());
     assert_eq!(silent.epochs.cut_off(&alice()), CutOff::NONE);
     assert!(healthy.is_fresh());
@@ -158,7 +158,7 @@ async fn who_waits_for_less_than_the_bound_is_told_who_was_silent() {
     let enforcement = receipt.enforced_everywhere(&fleet.store, 3 * SECOND).await.unwrap();
     assert!(!enforcement.is_everywhere());
     assert_eq!(names_of(&enforcement, How::Silent), ["silent"]);
-    let silent: Vec<_> = enforcement.silent().collect();
+    let silent: Vec<_> = enforcement.unacknowledged().collect();
     assert!(silent[0].applied < receipt.revoked_before());
     assert!((3 * SECOND..Duration::from_millis(3_100)).contains(&silent[0].lag), "{silent:?}");
 }
@@ -325,6 +325,31 @@ async fn the_time_for_which_a_layer_trusts_a_stale_copy_is_waited_for() {
     let enforcement = receipt.enforced_everywhere(&fleet.store, LONG).await.unwrap();
     assert_eq!(names_of(&enforcement, How::Outwaited), ["a"]);
     assert!(asked.elapsed() >= 40 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bound_that_could_not_be_raised_is_raised_later() {
+    let fleet = Fleet::new();
+    let running = fleet.start("a").await;
+    running.store.faults.read_only.store(true, Ordering::Relaxed);
+    let _layer = layer(&running.epochs).dangerous_trust_while_stale(30 * SECOND).unwrap();
+    sleep(3 * SECOND).await;
+    assert_eq!(fleet.roster().await.instances[0].instance.bound, 10 * SECOND);
+    running.store.faults.read_only.store(false, Ordering::Relaxed);
+    sleep(3 * SECOND).await;
+    assert_eq!(fleet.roster().await.instances[0].instance.bound, 40 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_struck_off_comes_back_as_another() {
+    let fleet = Fleet::new();
+    let _running = fleet.start("a").await;
+    let before = fleet.roster().await.instances;
+    assert_eq!(fleet.store.dismiss(&before).await.unwrap(), 1);
+    sleep(5 * SECOND).await;
+    let after = fleet.roster().await.instances;
+    assert_eq!(after.len(), 1);
+    assert_ne!(after[0].instance.id, before[0].instance.id);
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,6 +54,12 @@ async fn a_revocation_that_is_waited_for_says_by_whom_it_is_enforced() {
         assert!(instance["silent_ms"].as_u64().unwrap() < 10_000, "{instance}");
         assert_eq!(instance["name"], "127.0.0.1:0");
     }
+    let (status, done) = one.post_json("/admin/revoke?wait=0", &bob.access, &order).await;
+    assert_eq!(
+        (status, done["instances"].as_array().unwrap().len()),
+        (StatusCode::OK, 2),
+        "{done}"
+    );
     for wait in ["-1", "121", "NaN", "soon"] {
         let path = format!("/admin/revoke?wait={wait}");
         let refused = one.post_json(&path, &bob.access, &order).await;
