@@ -20,23 +20,22 @@ pub(super) struct Texts {
     present: u16,
 }
 
-/// A place in the buffer. What is looked for at each request comes first.
+/// A place in the buffer. What names a scope comes before other texts, as it is asked for most often.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
     // Numbers.
     NotBefore,
     AuthTime,
     LoggedInAt,
-    // Texts.
+    // Texts, of which two are [lists](Entries).
     Subject,
     Session,
     TokenId,
+    Groups,
+    Audience,
     Acr,
     ClientId,
     Scope,
-    // [Lists](Entries).
-    Groups,
-    Audience,
 }
 
 impl Texts {
@@ -100,10 +99,12 @@ impl Texts {
     fn find(&self, part: Part) -> Option<(u64, &str)> {
         let part = part as usize;
         let mut rest = &*self.buffer;
-        for before in (0..part).filter(|&before| self.has(before)) {
+        let mut before = self.present & ((1 << part) - 1);
+        while before != 0 {
             let (number, after) = take_number(rest)?;
-            let length = if before < NUMBERS { 0 } else { number as usize };
-            rest = after.get(length..)?;
+            let is_number = before.trailing_zeros() < NUMBERS;
+            rest = if is_number { after } else { after.get(number as usize..)? };
+            before &= before - 1;
         }
         if self.has(part) { take_number(rest) } else { None }
     }
@@ -161,11 +162,11 @@ fn write(
     out.text(Part::Subject, prefix, Some(&claims.subject));
     out.text(Part::Session, prefix, claims.session.as_deref());
     out.text(Part::TokenId, prefix, claims.token_id.as_deref());
+    out.list(Part::Groups, prefix, groups);
+    out.list(Part::Audience, "", &claims.audience);
     out.text(Part::Acr, "", claims.acr.as_deref());
     out.text(Part::ClientId, "", claims.client_id.as_deref());
     out.text(Part::Scope, "", claims.scope.as_deref());
-    out.list(Part::Groups, prefix, groups);
-    out.list(Part::Audience, "", &claims.audience);
     out.present
 }
 
@@ -225,7 +226,16 @@ fn width(number: u64) -> u64 {
 }
 
 /// The number that a text begins with, and the rest.
+#[inline]
 fn take_number(text: &str) -> Option<(u64, &str)> {
+    match text.as_bytes().first()? {
+        // Nearly always.
+        &only if only & MORE == 0 => Some((only.into(), text.get(1..)?)),
+        _ => take_long_number(text),
+    }
+}
+
+fn take_long_number(text: &str) -> Option<(u64, &str)> {
     let mut number = 0;
     for (at, &byte) in text.as_bytes().iter().enumerate() {
         number |= u64::from(byte & DIGIT) << (BITS * at as u32);
@@ -237,7 +247,7 @@ fn take_number(text: &str) -> Option<(u64, &str)> {
 }
 
 /// So many parts come first that are numbers.
-const NUMBERS: usize = Part::Subject as usize;
+const NUMBERS: u32 = Part::Subject as u32;
 
 const BITS: u32 = 6;
 const DIGIT: u8 = 0x3f;
