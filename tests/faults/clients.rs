@@ -117,6 +117,13 @@ impl Clients {
         next
     }
 
+    /// Whether the last refresh after `token` was refused.
+    pub(crate) fn is_over(&self, token: usize) -> bool {
+        let seen = self.seen();
+        let last = seen.history.refreshes.iter().rev().find(|refresh| refresh.token == token);
+        last.is_some_and(|refresh| matches!(refresh.answer, Answer::Refused(_)))
+    }
+
     /// What `instance` says to a request with `token`.
     pub(crate) async fn check(&self, instance: usize, token: usize) -> Answer {
         let url = format!("{}/me", self.fleet.base(instance));

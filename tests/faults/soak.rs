@@ -12,7 +12,7 @@ use crate::{
     cluster::{Cluster, Engine},
     fault::Fault,
     fleet::INSTANCES,
-    history::{Answer, Scope},
+    history::Scope,
     report::{publish, row, setting},
     world::{Tally, World, any},
 };
@@ -108,7 +108,7 @@ async fn renew_for_ever(clients: Clients, mut sessions: Vec<usize>) {
         let slot = rand::rng().random_range(0..sessions.len());
         let token = sessions[slot];
         let next = match clients.refresh(any(), token).await {
-            None if is_over(&clients, token) => clients.login(any(), SESSIONS[slot]).await,
+            None if clients.is_over(token) => clients.login(any(), SESSIONS[slot]).await,
             next => next,
         };
         if let Some(next) = next {
@@ -122,13 +122,6 @@ async fn renew_for_ever(clients: Clients, mut sessions: Vec<usize>) {
         }
         pause(50..250).await;
     }
-}
-
-/// Whether the last refresh after `token` was refused.
-fn is_over(clients: &Clients, token: usize) -> bool {
-    let seen = clients.seen();
-    let last = seen.history.refreshes.iter().rev().find(|refresh| refresh.token == token);
-    last.is_some_and(|refresh| matches!(refresh.answer, Answer::Refused(_)))
 }
 
 /// Revokes this and that, about twice a second.

@@ -104,6 +104,9 @@ impl World {
         };
         self.until(async || match demand {
             Demand::Login => self.clients.login(any(), user).await,
+            // Ended by a revocation whose client has given up, and which came through after all.
+            // Whether there was one, the checker finds out.
+            _ if self.clients.is_over(token) => self.clients.login(any(), user).await,
             _ => self.clients.refresh(any(), token).await,
         })
         .await
@@ -142,8 +145,7 @@ impl World {
         for instance in 0..INSTANCES {
             let right = self.until(async || {
                 let accepted = match self.clients.check(instance, fresh?).await {
-                    // By a revocation whose client has given up, and which came through after all.
-                    // Whether there was one, the checker finds out.
+                    // As at the end of a session.
                     Answer::Refused(_) => {
                         fresh = self.renew(fresh?, Demand::Login).await;
                         false
