@@ -32,19 +32,27 @@ impl Claims {
 /// 1970.
 impl Claims {
     pub(crate) fn subject(&self) -> &str {
-        self.texts.text(Part::Subject).unwrap_or_default()
+        self.first(ScopeKind::User).unwrap_or_default()
     }
 
     pub(crate) fn session(&self) -> Option<&str> {
-        self.texts.text(Part::Session)
+        self.first(ScopeKind::Session)
+    }
+
+    pub(crate) fn has_session(&self) -> bool {
+        self.texts.has_session()
     }
 
     pub(crate) fn token_id(&self) -> Option<&str> {
-        self.texts.text(Part::TokenId)
+        self.first(ScopeKind::Token)
     }
 
-    pub(crate) fn groups(&self) -> Entries<'_> {
-        self.texts.list(Part::Groups)
+    pub(crate) fn has_token_id(&self) -> bool {
+        self.texts.has_token_id()
+    }
+
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.scopes().filter(|scope| scope.kind == ScopeKind::Group).map(|scope| scope.subject)
     }
 
     /// What they take besides, in bytes.
@@ -58,12 +66,17 @@ impl Claims {
     }
 
     /// The scopes that the token is in, without `Everyone`.
-    pub(crate) fn scopes(&self) -> impl Iterator<Item = ScopeRef<'_>> + Clone {
-        std::iter::once((ScopeKind::User, self.subject()))
-            .chain(self.session().map(|id| (ScopeKind::Session, id)))
-            .chain(self.token_id().map(|id| (ScopeKind::Token, id)))
-            .chain(self.groups().map(|id| (ScopeKind::Group, id)))
-            .map(|(kind, subject)| ScopeRef { kind, subject })
+    pub(crate) fn scopes(&self) -> Scopes<'_> {
+        Scopes {
+            next: ScopeKind::User,
+            has_session: self.has_session(),
+            has_token_id: self.has_token_id(),
+            subjects: self.texts.list(Part::Identifiers),
+        }
+    }
+
+    fn first(&self, kind: ScopeKind) -> Option<&str> {
+        self.scopes().find(|scope| scope.kind == kind).map(|scope| scope.subject)
     }
 
     pub(crate) fn audience(&self) -> Entries<'_> {
@@ -108,9 +121,57 @@ impl Claims {
     }
 }
 
+/// The scopes of a token: each identifier with its kind.
+#[derive(Clone)]
+pub(crate) struct Scopes<'a> {
+    /// The kind of the next one.
+    next: ScopeKind,
+    has_session: bool,
+    has_token_id: bool,
+    subjects: Entries<'a>,
+}
+
+impl<'a> Iterator for Scopes<'a> {
+    type Item = ScopeRef<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<ScopeRef<'a>> {
+        let (kind, subject) = (self.next, self.subjects.next()?);
+        self.next = match kind {
+            ScopeKind::User if self.has_session => ScopeKind::Session,
+            ScopeKind::User | ScopeKind::Session if self.has_token_id => ScopeKind::Token,
+            _ => ScopeKind::Group,
+        };
+        Some(ScopeRef { kind, subject })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_identifier_is_of_its_kind_whichever_are_there() {
+        for (session, token_id) in
+            [(None, None), (Some("s"), None), (None, Some("t")), (Some("s"), Some("t"))]
+        {
+            let registered = Registered {
+                subject: "alice".into(),
+                session: session.map(Cow::from),
+                token_id: token_id.map(Cow::from),
+                ..Registered::default()
+            };
+            let claims =
+                Claims::new("p:", &registered, &["staff".into(), "admins".into()]).unwrap();
+            let bare = |id| claims.bare(id);
+            assert_eq!(bare(claims.subject()), "alice");
+            assert_eq!(claims.session().map(bare), session);
+            assert_eq!(claims.token_id().map(bare), token_id);
+            assert!(claims.groups().map(bare).eq(["staff", "admins"]));
+            let all = [Some("alice"), session, token_id, Some("staff"), Some("admins")];
+            assert!(claims.scopes().map(|scope| bare(scope.subject)).eq(all.into_iter().flatten()));
+        }
+    }
 
     #[test]
     fn claims_are_small() {

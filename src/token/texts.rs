@@ -3,7 +3,7 @@
 //! Claims outlive the request where a verified token is kept. As a `String` each, they would be ten
 //! allocations, of which the smallest costs more than the text in it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
 
 use super::{Problem, registered::Registered};
 
@@ -18,28 +18,28 @@ pub(super) struct Texts {
     prefix: u16,
     /// A bit for each part: whether it is there. An empty text is not a missing one.
     present: u16,
+    /// Whether it is among the identifiers.
+    has_session: bool,
+    has_token_id: bool,
 }
 
-/// A place in the buffer. What names a scope comes before other texts, as it is asked for most often.
+/// A place in the buffer. What is asked for most often comes first.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
-    // Numbers.
     NotBefore,
-    AuthTime,
-    LoggedInAt,
-    // Texts, of which two are [lists](Entries).
-    Subject,
-    Session,
-    TokenId,
-    Groups,
+    /// A list: the subject, the session and the token id if they are there, the groups.
+    Identifiers,
+    /// A list.
     Audience,
     Acr,
     ClientId,
     Scope,
+    AuthTime,
+    LoggedInAt,
 }
 
 impl Texts {
-    /// Copies them, with `prefix` in front of subject, session, token id and groups.
+    /// Copies them, with `prefix` in front of each identifier.
     pub(super) fn new(
         prefix: &str,
         claims: &Registered<'_>,
@@ -56,6 +56,8 @@ impl Texts {
             issued_at: Seconds::new(claims.issued_at),
             prefix,
             present,
+            has_session: claims.session.is_some(),
+            has_token_id: claims.token_id.is_some(),
         })
     }
 
@@ -86,6 +88,14 @@ impl Texts {
         Entries(self.text(part).unwrap_or_default())
     }
 
+    pub(super) fn has_session(&self) -> bool {
+        self.has_session
+    }
+
+    pub(super) fn has_token_id(&self) -> bool {
+        self.has_token_id
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.buffer.len()
     }
@@ -102,7 +112,7 @@ impl Texts {
         let mut before = self.present & ((1 << part) - 1);
         while before != 0 {
             let (number, after) = take_number(rest)?;
-            let is_number = before.trailing_zeros() < NUMBERS;
+            let is_number = NUMBERS & 1 << before.trailing_zeros() != 0;
             rest = if is_number { after } else { after.get(number as usize..)? };
             before &= before - 1;
         }
@@ -123,6 +133,7 @@ pub(crate) struct Entries<'a>(&'a str);
 impl<'a> Iterator for Entries<'a> {
     type Item = &'a str;
 
+    #[inline]
     fn next(&mut self) -> Option<&'a str> {
         let (length, rest) = take_number(self.0)?;
         let (entry, rest) = rest.split_at_checked(length as usize)?;
@@ -155,18 +166,18 @@ fn write(
     groups: &[Cow<'_, str>],
     put: impl FnMut(&str),
 ) -> u16 {
+    let (session, token_id) = (claims.session.as_deref(), claims.token_id.as_deref());
+    let groups = groups.iter().map(|group| &**group);
+    let identifiers = iter::once(&*claims.subject).chain(session).chain(token_id).chain(groups);
     let mut out = Writer { put, present: 0 };
     out.number(Part::NotBefore, claims.not_before);
+    out.list(Part::Identifiers, prefix, identifiers);
+    out.list(Part::Audience, "", claims.audience.iter().map(|audience| &**audience));
+    out.text(Part::Acr, claims.acr.as_deref());
+    out.text(Part::ClientId, claims.client_id.as_deref());
+    out.text(Part::Scope, claims.scope.as_deref());
     out.number(Part::AuthTime, claims.auth_time);
     out.number(Part::LoggedInAt, claims.logged_in_at);
-    out.text(Part::Subject, prefix, Some(&claims.subject));
-    out.text(Part::Session, prefix, claims.session.as_deref());
-    out.text(Part::TokenId, prefix, claims.token_id.as_deref());
-    out.list(Part::Groups, prefix, groups);
-    out.list(Part::Audience, "", &claims.audience);
-    out.text(Part::Acr, "", claims.acr.as_deref());
-    out.text(Part::ClientId, "", claims.client_id.as_deref());
-    out.text(Part::Scope, "", claims.scope.as_deref());
     out.present
 }
 
@@ -182,17 +193,21 @@ impl<P: FnMut(&str)> Writer<P> {
         }
     }
 
-    fn text(&mut self, part: Part, prefix: &str, text: Option<&str>) {
+    fn text(&mut self, part: Part, text: Option<&str>) {
         if let Some(text) = text {
-            self.begin(part, (prefix.len() + text.len()) as u64);
-            (self.put)(prefix);
+            self.begin(part, text.len() as u64);
             (self.put)(text);
         }
     }
 
-    fn list(&mut self, part: Part, prefix: &str, entries: &[Cow<'_, str>]) {
-        let length = |entry: &Cow<'_, str>| (prefix.len() + entry.len()) as u64;
-        self.begin(part, entries.iter().map(length).map(|length| width(length) + length).sum());
+    fn list<'a>(
+        &mut self,
+        part: Part,
+        prefix: &str,
+        entries: impl Iterator<Item = &'a str> + Clone,
+    ) {
+        let length = |entry: &str| (prefix.len() + entry.len()) as u64;
+        self.begin(part, entries.clone().map(length).map(|length| width(length) + length).sum());
         for entry in entries {
             self.digits(length(entry));
             (self.put)(prefix);
@@ -246,8 +261,9 @@ fn take_long_number(text: &str) -> Option<(u64, &str)> {
     None
 }
 
-/// So many parts come first that are numbers.
-const NUMBERS: u32 = Part::Subject as u32;
+/// The parts that are numbers. The others are texts.
+const NUMBERS: u16 =
+    1 << Part::NotBefore as u16 | 1 << Part::AuthTime as u16 | 1 << Part::LoggedInAt as u16;
 
 const BITS: u32 = 6;
 const DIGIT: u8 = 0x3f;
@@ -266,8 +282,9 @@ mod tests {
             Registered { audience: entries.iter().cloned().collect(), ..Registered::default() };
         let texts = Texts::new(prefix, &claims, &entries).unwrap();
         assert!(texts.list(Part::Audience).eq(entries.iter()));
-        assert!(texts.list(Part::Groups).all(|group| group.starts_with(prefix)));
-        assert!(texts.list(Part::Groups).map(|group| texts.bare(group)).eq(entries.iter()));
+        let groups = texts.list(Part::Identifiers).skip(1);
+        assert!(groups.clone().all(|group| group.starts_with(prefix)));
+        assert!(groups.map(|group| texts.bare(group)).eq(entries.iter()));
     }
 
     #[test]
@@ -276,8 +293,8 @@ mod tests {
         let claims =
             Registered { session: empty.clone(), acr: empty, scope: two, ..Registered::default() };
         let texts = Texts::new("", &claims, &[]).unwrap();
-        assert_eq!(texts.text(Part::Session), Some(""));
-        assert_eq!(texts.text(Part::TokenId), None);
+        assert!(texts.has_session() && !texts.has_token_id());
+        assert!(texts.list(Part::Identifiers).eq(["", ""]));
         assert_eq!(texts.text(Part::Acr), Some(""));
         assert_eq!(texts.text(Part::ClientId), None);
         assert_eq!(texts.text(Part::Scope), Some("a b"));
@@ -299,7 +316,7 @@ mod tests {
             assert_eq!(texts.number(Part::NotBefore), Some(number));
             assert_eq!(texts.number(Part::AuthTime), None);
             assert_eq!(texts.number(Part::LoggedInAt), Some(number + 1));
-            assert_eq!(texts.text(Part::Subject), Some("p:alice"));
+            assert!(texts.list(Part::Identifiers).eq(["p:alice"]));
             assert_eq!(texts.list(Part::Audience).next(), None);
         }
     }
@@ -309,7 +326,7 @@ mod tests {
         assert_eq!(size_of::<Texts>(), 32);
         let claims = Registered { subject: "alice".into(), ..Registered::default() };
         let texts = Texts::new("", &claims, &["staff".into()]).unwrap();
-        // Its length, and that of each list, are a byte each.
+        // Their lengths, and that of each list, are a byte each.
         assert_eq!(texts.bytes(), "alice".len() + "staff".len() + 4);
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     clock::as_micros,
     cutoff::Stamp,
     epochs::StoreClock,
-    scope::Id,
+    scope::{Id, ScopeKind, ScopeRef},
     token::{ClaimProblem, Claims, Payload},
 };
 
@@ -71,24 +71,33 @@ fn audience(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
 /// Whether everything that names a scope is fit to: what cannot be revoked is not accepted.
 fn identifiers(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
     let rules = &issuer.rules;
-    let check = |name, id: &str| {
+    if (rules.require_session || rules.store_time) && !claims.has_session() {
+        return refuse("sid", ClaimProblem::Missing);
+    }
+    if rules.store_time && !claims.has_token_id() {
+        return refuse("jti", ClaimProblem::Missing);
+    }
+    for ScopeRef { kind, subject: id } in claims.scopes() {
         let bare = claims.bare(id);
         Id::validate(bare)
             .and_then(|()| if bare.len() == id.len() { Ok(()) } else { Id::validate(id) })
-            .map_err(|problem| Rejection::Claim { name, problem: ClaimProblem::Id(problem) })
-    };
-    check("sub", claims.subject())?;
-    for (name, id, required) in [
-        ("sid", claims.session(), rules.require_session || rules.store_time),
-        ("jti", claims.token_id(), rules.store_time),
-    ] {
-        match id {
-            Some(id) => check(name, id)?,
-            None if required => return refuse(name, ClaimProblem::Missing),
-            None => {}
-        }
+            .map_err(|problem| Rejection::Claim {
+                name: claim_of(kind),
+                problem: ClaimProblem::Id(problem),
+            })?;
     }
-    claims.groups().try_for_each(|group| check("groups", group))
+    Ok(())
+}
+
+/// The claim that names scopes of this kind.
+fn claim_of(kind: ScopeKind) -> &'static str {
+    match kind {
+        ScopeKind::Session => "sid",
+        ScopeKind::Token => "jti",
+        ScopeKind::Group => "groups",
+        // No claim says that a token is in `Everyone`, so it is not among them.
+        ScopeKind::User | ScopeKind::Everyone => "sub",
+    }
 }
 
 fn stamp(issuer: &Issuer, claims: &Claims, rvs: Option<u64>) -> Result<Stamp, Rejection> {
