@@ -12,9 +12,10 @@ use crate::{
     telemetry,
 };
 
-/// Between two looks at who has acknowledged: doubled each time, from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LAST_PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks at who has acknowledged: an eighth of the time that it has taken so far, so that
+/// nobody waits for much longer than they have to, and not less or more than this.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How much slower than another's a clock may run, both together: one part in so many.
 const DRIFT: u32 = 500;
@@ -105,7 +106,6 @@ impl Receipt {
         timeout: Duration,
     ) -> Result<Enforcement, Error> {
         let asked_at = Instant::now();
-        let mut pause = FIRST_PAUSE;
         // Only what is read *after* the revocation has committed names everybody who may not know of
         // it: who enlists later loads later, and has it from there.
         let mut wait = loop {
@@ -117,10 +117,8 @@ impl Receipt {
                 Err(failed) if asked_at.elapsed() >= timeout => return Err(failed),
                 Err(failed) => telemetry::roster_failed(&failed),
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            sleep(pause(asked_at.elapsed())).await;
         };
-        pause = FIRST_PAUSE;
         loop {
             let elapsed = asked_at.elapsed();
             wait.outwait(elapsed);
@@ -128,8 +126,7 @@ impl Receipt {
                 return Ok(Enforcement { instances: wait.instances });
             };
             let until = until.min(timeout);
-            sleep(pause.min(until.saturating_sub(elapsed))).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            sleep(pause(elapsed).min(until.saturating_sub(elapsed))).await;
             // A store that hangs keeps nobody beyond the bound.
             match answered(store.roster(), asked_at, until).await {
                 Ok(roster) => wait.hear(&roster, asked_at.elapsed()),
@@ -198,6 +195,10 @@ impl Wait {
         let silent = self.instances.iter().filter(|enforced| enforced.how == How::Silent);
         silent.map(|enforced| outwaited(&enforced.instance)).min()
     }
+}
+
+fn pause(elapsed: Duration) -> Duration {
+    (elapsed / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
 
 /// How long an instance is waited for.
