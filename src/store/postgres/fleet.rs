@@ -36,12 +36,13 @@ const ACKNOWLEDGE: &str = concat!(
      SET applied = greatest(applied, $3), beats = beats + 1, beat_at = now FROM at WHERE id = $2"
 );
 
-/// One statement: one snapshot.
+/// One statement: one snapshot. By `one` the planner knows that the clock is a single row; of as many as
+/// it takes its pages for, it would compile the join (JIT), which takes ten milliseconds each time.
 const ROSTER: &str = concat!(
     "SELECT newest, pg_is_in_recovery(), ",
     now!("$1"),
     ", id, name, bound, applied, beats, beat_at \
-     FROM revocation_clock LEFT JOIN revocation_instances ON true ORDER BY id"
+     FROM revocation_clock LEFT JOIN revocation_instances ON true WHERE one ORDER BY id"
 );
 
 /// Whoever is heard of meanwhile stays.
