@@ -1,7 +1,7 @@
 //! The operations of a store that are the same in every SQL database.
 
 /// The operations of an [`EpochStore`](super::EpochStore) that are the same in every SQL database: a
-/// change that its `write` makes, or a question to its `newest` or `judgement`.
+/// change that its `write` makes, a question to its `newest` or `judgement`, or what its `fleet` does.
 macro_rules! by_the_writer {
     () => {
         async fn revoke_many(
@@ -94,6 +94,32 @@ macro_rules! by_the_writer {
                     .await?;
             }
             Ok(purge.gone)
+        }
+
+        async fn enlist(
+            &self,
+            instance: &$crate::store::Instance,
+        ) -> Result<(), $crate::error::Error> {
+            fleet::enlist(self, instance).await
+        }
+
+        async fn acknowledge(
+            &self,
+            id: &$crate::scope::Id,
+            applied: $crate::cutoff::StoreTime,
+        ) -> Result<bool, $crate::error::Error> {
+            fleet::acknowledge(self, id, applied).await
+        }
+
+        async fn roster(&self) -> Result<$crate::store::Roster, $crate::error::Error> {
+            fleet::roster(self).await
+        }
+
+        async fn dismiss(
+            &self,
+            silent: &[$crate::store::Enlisted],
+        ) -> Result<u64, $crate::error::Error> {
+            fleet::dismiss(self, silent).await
         }
 
         fn statements(&self) -> $crate::store::StatementCounts {

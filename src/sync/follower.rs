@@ -225,8 +225,10 @@ impl<S: EpochStore> Follower<S> {
         #[cfg(plant = "freshness_after_poll")]
         let asked = Asked { at: self.epochs.clock().now(), ..asked };
         let next = cursor.poll(&self.epochs, latest, asked);
+        telemetry::synced(self.epochs.len(), self.epochs.newest());
+        // Not to another database what this one has told.
         if next == Next::Poll {
-            self.applied(cursor, member).await;
+            self.acknowledge(cursor, member).await;
         }
         Ok(next)
     }
@@ -254,10 +256,9 @@ impl<S: EpochStore> Follower<S> {
         Err(Error::new(ErrorKind::StoreTimeout, "a beat took longer than it counts"))
     }
 
-    /// An answer was applied. That nobody hears of it for now is no reason to begin anew: the next poll
-    /// tries again.
-    async fn applied(&self, cursor: &Cursor, member: &mut Option<Member>) {
-        telemetry::synced(self.epochs.len(), self.epochs.newest());
+    /// Has the store hear that an answer was applied. That it does not for now is no reason to begin anew:
+    /// the next poll tries again.
+    async fn acknowledge(&self, cursor: &Cursor, member: &mut Option<Member>) {
         let Some(member) = member else { return };
         let told = async {
             self.in_time(member.applied(&self.store, cursor.head())).await?;
@@ -294,7 +295,8 @@ impl<S: EpochStore> Follower<S> {
             self.epochs.forgotten_above(StoreTime::ZERO);
         }
         let cursor = Cursor::load(&self.epochs, latest, asked);
-        self.applied(&cursor, member).await;
+        telemetry::synced(self.epochs.len(), self.epochs.newest());
+        self.acknowledge(&cursor, member).await;
         Ok(cursor)
     }
 

@@ -127,8 +127,9 @@ impl Member {
                 // Less, if the database has gone back.
                 self.acknowledged = self.acknowledged.min(known.applied);
             }
-            // The database has gone back to before it enlisted, or raised its bound.
-            _ => self.beat_at = None,
+            // The database has gone back to before it raised its bound.
+            Some(_) => self.beat_at = None,
+            None => self.was_struck_off(),
         }
         let silent = self.others.silent(roster, &self.instance.id, now);
         if !silent.is_empty() {
@@ -154,8 +155,7 @@ impl Member {
         Ok(())
     }
 
-    /// Has the store hear of it, unless it is not in the roster. Then it enlists with its next beat,
-    /// and as somebody else: whoever has seen the one that was struck off knows nothing of this one.
+    /// Has the store hear of it, unless it is not in the roster.
     async fn acknowledge<S: EpochStore>(
         &mut self,
         store: &S,
@@ -163,10 +163,16 @@ impl Member {
     ) -> Result<bool, Error> {
         let is_known = store.acknowledge(&self.instance.id, applied).await?;
         if !is_known {
-            self.instance.id = Id::random();
-            self.beat_at = None;
+            self.was_struck_off();
         }
         Ok(is_known)
+    }
+
+    /// It enlists with its next beat, and as somebody else: whoever has seen the one that was struck off
+    /// knows nothing of this one.
+    fn was_struck_off(&mut self) {
+        self.instance.id = Id::random();
+        self.beat_at = None;
     }
 }
 

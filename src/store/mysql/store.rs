@@ -22,8 +22,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        Enlisted, EpochStore, Instance, Judged, Mint, MintFor, Minted, RequestId, Requested,
-        Revocation, Roster, Session, SessionFilter,
+        EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
+        SessionFilter,
         limits::{SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit, limited, not_acquired},
         operations,
         sql::failed,
@@ -248,22 +248,6 @@ impl EpochStore for MySqlStore {
             session::list(&filter, lifetimes, store.given_time(), &mut connection).await
         })
         .await
-    }
-
-    async fn enlist(&self, instance: &Instance) -> Result<(), Error> {
-        fleet::enlist(self, instance).await
-    }
-
-    async fn acknowledge(&self, id: &Id, applied: StoreTime) -> Result<bool, Error> {
-        fleet::acknowledge(self, id, applied).await
-    }
-
-    async fn roster(&self) -> Result<Roster, Error> {
-        fleet::roster(self).await
-    }
-
-    async fn dismiss(&self, silent: &[Enlisted]) -> Result<u64, Error> {
-        fleet::dismiss(self, silent).await
     }
 
     async fn watch(&self) -> Result<MySqlWatch, Error> {

@@ -21,8 +21,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        Enlisted, EpochStore, Instance, Judged, Mint, MintFor, Minted, RequestId, Requested,
-        Revocation, Roster, Session, SessionFilter,
+        EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
+        SessionFilter,
         limits::{
             CONNECT_WAIT, SERVER_WAIT, SESSION_WAIT, SYNC_WAIT, in_a_task, in_time, late, limit,
             limited, not_acquired,
@@ -325,22 +325,6 @@ impl EpochStore for PostgresStore {
             Ok(sessions)
         })
         .await
-    }
-
-    async fn enlist(&self, instance: &Instance) -> Result<(), Error> {
-        fleet::enlist(self, instance).await
-    }
-
-    async fn acknowledge(&self, id: &Id, applied: StoreTime) -> Result<bool, Error> {
-        fleet::acknowledge(self, id, applied).await
-    }
-
-    async fn roster(&self) -> Result<Roster, Error> {
-        fleet::roster(self).await
-    }
-
-    async fn dismiss(&self, silent: &[Enlisted]) -> Result<u64, Error> {
-        fleet::dismiss(self, silent).await
     }
 
     async fn watch(&self) -> Result<PostgresWatch, Error> {

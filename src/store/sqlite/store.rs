@@ -28,8 +28,8 @@ use crate::{
     lifetimes::Lifetimes,
     scope::{Id, Scope},
     store::{
-        Enlisted, EpochStore, Instance, Judged, Mint, MintFor, Minted, RequestId, Requested,
-        Revocation, Roster, Session, SessionFilter, operations,
+        EpochStore, Judged, Mint, MintFor, Minted, RequestId, Requested, Revocation, Session,
+        SessionFilter, operations,
         sql::failed,
         statements::{Path, Statements},
         writer::{self, Changing, Done, Outcome, Writer},
@@ -359,22 +359,6 @@ impl EpochStore for SqliteStore {
             self.write(Path::Session, |_| Box::pin(async { Ok(()) })).await?;
         }
         self.listed(filter, lifetimes).await
-    }
-
-    async fn enlist(&self, instance: &Instance) -> Result<(), Error> {
-        fleet::enlist(self, instance).await
-    }
-
-    async fn acknowledge(&self, id: &Id, applied: StoreTime) -> Result<bool, Error> {
-        fleet::acknowledge(self, id, applied).await
-    }
-
-    async fn roster(&self) -> Result<Roster, Error> {
-        fleet::roster(self).await
-    }
-
-    async fn dismiss(&self, silent: &[Enlisted]) -> Result<u64, Error> {
-        fleet::dismiss(self, silent).await
     }
 
     async fn watch(&self) -> Result<SqliteWatch, Error> {
