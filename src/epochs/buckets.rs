@@ -107,21 +107,24 @@ impl Buckets {
 
     // ---- what the sync writes ----
 
-    pub(super) fn raise(&self, scope: Fingerprint, cut_off: CutOff) {
+    /// Returns whether that was above what there was, as do the next two.
+    pub(super) fn raise(&self, scope: Fingerprint, cut_off: CutOff) -> bool {
         let revoked_before = cut_off.revoked_before().as_micros();
         // Release; pairs with the Acquire in `judge`.
         let before = self.bucket(scope).fetch_max(revoked_before, Ordering::Release);
         self.raised.fetch_add(usize::from(before == 0 && revoked_before > 0), Ordering::Relaxed);
+        before < revoked_before
     }
 
     /// Puts all tokens up to `untold` in doubt.
-    pub(super) fn doubt(&self, untold: StoreTime) {
-        self.untold.fetch_max(untold.as_micros(), Ordering::Release);
+    pub(super) fn doubt(&self, untold: StoreTime) -> bool {
+        self.untold.fetch_max(untold.as_micros(), Ordering::Release) < untold.as_micros()
     }
 
-    pub(super) fn forgets(&self, kept: StoreTime, known: StoreTime) {
-        self.forgotten.kept.fetch_min(kept.as_micros(), Ordering::Release);
-        self.forgotten.known.fetch_max(known.as_micros(), Ordering::Release);
+    pub(super) fn forgets(&self, kept: StoreTime, known: StoreTime) -> bool {
+        let (kept, known) = (kept.as_micros(), known.as_micros());
+        let kept_less = self.forgotten.kept.fetch_min(kept, Ordering::Release) > kept;
+        self.forgotten.known.fetch_max(known, Ordering::Release) < known || kept_less
     }
 
     // ---- what the layer writes ----

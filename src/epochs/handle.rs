@@ -14,9 +14,10 @@ use tokio::sync::watch;
 
 use super::{
     EpochsBuilder, Fingerprint, Freshness, Verdict,
-    atomic::AtomicCutOff,
+    atomic_cut_off::AtomicCutOff,
     bound::Bound,
     buckets::Buckets,
+    changes::{Changes, FoundGood},
     fingerprint::FingerprintKey,
     synced::{LastPoll, LastSynced, StoreClock, Synced},
     table::{Horizons, Table},
@@ -47,6 +48,7 @@ struct Shared {
     floor: AtomicCutOff,
     /// The highest cut-off this copy knows, in microseconds.
     newest: AtomicU64,
+    changes: Changes,
     /// There is none until the first full load.
     synced: LastPoll,
     /// The head up to which every cut-off is applied.
@@ -89,6 +91,7 @@ impl Epochs {
                 cut_offs,
                 floor: AtomicCutOff::default(),
                 newest: AtomicU64::new(0),
+                changes: Changes::none(),
                 synced: LastPoll::none(),
                 applied: watch::Sender::new(None),
             }),
@@ -200,6 +203,26 @@ impl Epochs {
         self.revoked_by(fingerprints, scopes(), stamp)
     }
 
+    /// What `judge` says, which asks this copy about a token. It is not asked again as long as nothing
+    /// has come to the copy since the token was `found_good`.
+    #[inline]
+    pub(crate) fn verdict_since(
+        &self,
+        found_good: &FoundGood,
+        judge: impl FnOnce() -> Verdict,
+    ) -> Verdict {
+        // Before the cut-offs: whatever comes while they are looked at is looked for the next time.
+        let changes = self.shared.changes.count();
+        if found_good.is_as_of(changes) {
+            return Verdict::Good;
+        }
+        let verdict = judge();
+        if verdict == Verdict::Good {
+            found_good.note(changes);
+        }
+        verdict
+    }
+
     /// What the cut-offs of an exact copy say, and whose is the highest.
     #[cold]
     fn revoked_by<'a>(
@@ -266,13 +289,14 @@ impl Epochs {
 
     /// Joins `cut_off` to what `scope` has. Never lowers one.
     pub fn raise(&self, scope: &Scope, cut_off: CutOff) {
-        match (self.fingerprint(scope), &self.shared.cut_offs) {
-            (None, _) => self.shared.everyone.raise(cut_off),
+        let Shared { everyone, cut_offs, changes, .. } = &*self.shared;
+        changes.make(|| match (self.fingerprint(scope), cut_offs) {
+            (None, _) => everyone.raise(cut_off),
             (Some(scope), CutOffs::Exact(table)) => table.raise(scope, cut_off),
             (Some(scope), CutOffs::Buckets(buckets)) => buckets.raise(scope, cut_off),
-        }
+        });
         // After the row, so that nobody takes the shortcut past a row that is not there yet.
-        self.shared.newest.fetch_max(cut_off.revoked_before().as_micros(), Ordering::Release);
+        self.know_of(cut_off.revoked_before());
     }
 
     /// Drops the cut-offs of `scope` up to `cleared_at`: the one call that lets revoked tokens
@@ -297,10 +321,10 @@ impl Epochs {
     pub(crate) fn doubt(&self, untold: StoreTime) {
         if let CutOffs::Buckets(buckets) = &self.shared.cut_offs {
             // Before `newest`, so that nobody takes the shortcut past it.
-            buckets.doubt(untold);
+            self.shared.changes.make(|| buckets.doubt(untold));
             // Whether it was cleared may be among what is not told.
             self.shared.everyone.lower(CutOff::both(untold));
-            self.shared.newest.fetch_max(untold.as_micros(), Ordering::Release);
+            self.know_of(untold);
         }
     }
 
@@ -309,7 +333,7 @@ impl Epochs {
     /// with the demand to refresh. (An exact copy knows what it knows.)
     pub(crate) fn forgotten_above(&self, kept: StoreTime) {
         if let CutOffs::Buckets(buckets) = &self.shared.cut_offs {
-            buckets.forgets(kept, self.newest());
+            self.shared.changes.make(|| buckets.forgets(kept, self.newest()));
         }
     }
 
@@ -328,21 +352,26 @@ impl Epochs {
     /// Raises the floor: every token at or below it is revoked, as cut-offs that covered some of
     /// them were purged. Never lowers it, and no [`clear`](Epochs::clear) does.
     pub fn raise_floor(&self, floor: CutOff) {
-        self.shared.floor.raise(floor);
-        self.shared.newest.fetch_max(floor.revoked_before().as_micros(), Ordering::Release);
+        self.shared.changes.make(|| self.shared.floor.raise(floor));
+        self.know_of(floor.revoked_before());
     }
 
     /// Records a successful poll, after all its rows were raised. The first makes the copy
     /// *loaded*, so it must be a full load. An answer older than the last changes nothing.
     pub fn synced(&self, poll: Synced) {
         let head = poll.head;
-        self.shared.newest.fetch_max(head.as_micros(), Ordering::Release);
+        self.know_of(head);
         self.shared.synced.record(&poll);
         self.shared.applied.send_if_modified(|applied| {
             let rises = *applied < Some(head);
             *applied = (*applied).max(Some(head));
             rises
         });
+    }
+
+    /// The store has issued `cut_off`. Tokens up to it take no shortcut from now on.
+    fn know_of(&self, cut_off: StoreTime) {
+        self.shared.newest.fetch_max(cut_off.as_micros(), Ordering::Release);
     }
 
     /// Drops cut-offs that have outlived all they cover at `now`. Returns how many scopes are

@@ -23,12 +23,13 @@
 //! copy in buckets cannot tell whose they were: a token that one of them may cover is revoked here
 //! until it expires, with the demand to refresh.
 
-mod atomic;
+mod atomic_cut_off;
 #[cfg(test)]
 mod bars;
 mod bound;
 mod buckets;
 mod builder;
+mod changes;
 mod confirmed;
 mod fingerprint;
 mod freshness;
@@ -37,7 +38,10 @@ mod synced;
 mod table;
 mod verdict;
 
+use std::sync::{Mutex, atomic};
+
 pub use builder::EpochsBuilder;
+pub(crate) use changes::FoundGood;
 pub(crate) use fingerprint::Fingerprint;
 pub use freshness::Freshness;
 pub use handle::Epochs;

@@ -78,8 +78,9 @@ struct Set<V> {
 }
 
 struct Entries<V> {
-    /// A part of the hash; only where it agrees is a token looked at.
-    tags: [u32; WAYS],
+    /// A part of the hash; only where it agrees is a token looked at. Small, to lie in one line with the
+    /// lock.
+    tags: [u16; WAYS],
     ways: [Option<Entry<V>>; WAYS],
 }
 
@@ -92,7 +93,7 @@ struct Entry<V> {
 /// Where a token belongs.
 struct Place<'a, V> {
     set: &'a Set<V>,
-    tag: u32,
+    tag: u16,
 }
 
 impl<V: Cached> TokenCache<V> {
@@ -152,7 +153,7 @@ impl<V: Cached> TokenCache<V> {
         let hash = self.key.hash_one((kind, u128::from_le_bytes(tail)));
         // Below the number of sets, as the high half is below 2^32.
         let set = ((hash >> 32) * self.sets.len() as u64) >> 32;
-        Some(Place { set: &self.sets[set as usize], tag: hash as u32 })
+        Some(Place { set: &self.sets[set as usize], tag: hash as u16 })
     }
 }
 
@@ -165,11 +166,18 @@ struct Room {
 }
 
 impl<V: Cached> Entries<V> {
-    fn position(&self, token: &[u8], tag: u32) -> Option<usize> {
-        let is_it = |way: &usize| {
-            self.tags[*way] == tag && self.ways[*way].as_ref().is_some_and(|entry| entry.is(token))
-        };
-        (0..WAYS).find(is_it)
+    fn position(&self, token: &[u8], tag: u16) -> Option<usize> {
+        // All at once: where a token lies in its set cannot be predicted.
+        let has_tag = self.tags.map(|of_way| of_way == tag);
+        let mut candidates: u16 = (0..WAYS).map(|way| u16::from(has_tag[way]) << way).sum();
+        while candidates != 0 {
+            let way = candidates.trailing_zeros() as usize;
+            if self.ways[way].as_ref().is_some_and(|entry| entry.is(token)) {
+                return Some(way);
+            }
+            candidates &= candidates - 1;
+        }
+        None
     }
 
     /// What has to go for `newcomer`, which was in the way `same` already. `None` if that is more than it
@@ -234,7 +242,10 @@ impl<V: Cached> Entries<V> {
 
 impl<V: Cached> Entry<V> {
     fn is(&self, token: &[u8]) -> bool {
-        token.strip_suffix(&*self.rest).is_some_and(|start| *start == *self.value.start())
+        // First what the value knows, which will be read in any case: so it is on its way while the rest
+        // is compared.
+        let rest = token.strip_prefix(self.value.start());
+        rest.is_some_and(|rest| *rest == *self.rest)
     }
 
     fn bytes(&self) -> usize {

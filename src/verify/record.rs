@@ -5,7 +5,7 @@ use std::{any::Any, sync::Arc};
 use super::{NoClaims, origin::Origin};
 use crate::{
     cutoff::Stamp,
-    epochs::{Epochs, Fingerprints, Verdict},
+    epochs::{Epochs, Fingerprints, FoundGood, Verdict},
     token::{Cached, Claims},
 };
 
@@ -17,6 +17,8 @@ pub(super) struct Record {
     pub(super) stamp: Stamp,
     /// Of its scopes, in the order of [`Claims::scopes`], by the epochs of its verifier.
     pub(super) fingerprints: Fingerprints,
+    /// By the same epochs.
+    found_good: FoundGood,
     /// With the issuer's prefix in front of every identifier that names a scope.
     pub(super) registered: Claims,
     origin: Arc<Origin>,
@@ -38,7 +40,7 @@ impl Record {
         fingerprints.shrink_to_fit();
         let has_own = !(&own as &dyn Any).is::<NoClaims>();
         let own = has_own.then(|| Box::new(Box::new(own) as Own));
-        Self { stamp, fingerprints, registered, origin, own }
+        Self { stamp, fingerprints, found_good: FoundGood::never(), registered, origin, own }
     }
 
     /// Whether the keys that verified it are those in force.
@@ -62,7 +64,9 @@ impl Record {
 
     /// What the copy in memory says about it. They are its verifier's epochs.
     pub(super) fn in_memory(&self, epochs: &Epochs) -> Verdict {
-        epochs.verdict_at(&self.fingerprints, || self.registered.scopes(), self.stamp)
+        epochs.verdict_since(&self.found_good, || {
+            epochs.verdict_at(&self.fingerprints, || self.registered.scopes(), self.stamp)
+        })
     }
 
     /// Whether an [`Issuer`](crate::Issuer) of this crate can mint the next one for its session.

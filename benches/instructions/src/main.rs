@@ -1,7 +1,7 @@
 //! The hot paths, run a given number of times, for callgrind to count instructions.
 //!
-//! `instructions PATH TIMES`, where `PATH` is `inner`, `newer`, `layer`, `miss`, `hs256`, `rs256`,
-//! `es256` or `eddsa`.
+//! `instructions PATH TIMES`, where `PATH` is `inner`, `warm`, `revoked`, `many`, `miss`, `hs256`,
+//! `rs256`, `es256` or `eddsa`.
 //! Whatever it takes to get ready costs the same however often the path is run, so a run with zero
 //! times tells what to subtract. The clock is moved by hand: reading it is the kernel's work.
 
@@ -29,6 +29,10 @@ const NOW: u64 = 1_800_000_000;
 /// of a look-up on the random key of its hash.
 const SAMPLES: usize = 64;
 
+/// So many users, and as many sessions, were logged out.
+const FEW: u64 = 1_000;
+const MANY: u64 = 1_000_000;
+
 /// Of 2048 bits; making one would be most of the run.
 const RSA: &[u8] = include_bytes!("../../../tests/fixtures/keys/rsa-2048.pem");
 
@@ -44,8 +48,9 @@ async fn main() -> Outcome {
             let (_, requests) = protected(&loaded()).await?;
             serve(service_fn(inner), &requests, times).await
         }
-        Some("newer") => warm(&loaded(), times).await,
-        Some("layer") => warm(&with_a_thousand_cut_offs(), times).await,
+        Some("warm") => warm(&with_cut_offs(FEW), times).await,
+        Some("revoked") => after_revocations(&with_cut_offs(FEW), times).await,
+        Some("many") => after_revocations(&with_cut_offs(MANY), times).await,
         Some("miss") => miss(times),
         Some("hs256") => cold(SigningKey::hmac(Algorithm::HS256, &[7; 32])?, times).await,
         Some("rs256") => cold(SigningKey::from_pem(Algorithm::RS256, RSA)?, times).await,
@@ -63,6 +68,20 @@ async fn warm(epochs: &Epochs, times: usize) -> Outcome {
     // Each is verified here, and known from then on.
     serve(&mut service, &requests, SAMPLES).await?;
     serve(&mut service, &requests, times).await
+}
+
+/// The same, and somebody is logged out each time that all [`SAMPLES`] have come by: so each looks for
+/// the cut-offs of its own scopes at each request.
+async fn after_revocations(epochs: &Epochs, times: usize) -> Outcome {
+    let (layer, requests) = protected(epochs).await?;
+    let mut service = layer.layer(service_fn(inner));
+    let somebody = Scope::user("user-0")?;
+    for round in 0..=times / SAMPLES {
+        epochs.raise(&somebody, cut_off(MANY + round as u64));
+        // The first only verifies them.
+        serve(&mut service, &requests, SAMPLES).await?;
+    }
+    Ok(())
 }
 
 /// A layer, and the `Authorization` of requests.
@@ -93,7 +112,7 @@ fn inner(_: Request<Empty<Bytes>>) -> future::Ready<Result<Response<Empty<Bytes>
 
 /// The look-up of a token that is older than the newest of a thousand cut-offs and in none of them.
 fn miss(times: usize) -> Outcome {
-    let epochs = with_a_thousand_cut_offs();
+    let epochs = with_cut_offs(FEW);
     let tokens: Vec<[Scope; 4]> = (0..SAMPLES)
         .map(|number| {
             Ok([
@@ -114,7 +133,7 @@ fn miss(times: usize) -> Outcome {
 
 /// The verification of a token of ours that is not known yet, without the layer.
 async fn cold(key: SigningKey, times: usize) -> Outcome {
-    let epochs = with_a_thousand_cut_offs();
+    let epochs = with_cut_offs(FEW);
     let forgetful = Verifier::builder(epochs.clone()).token_cache_bytes(0);
     let (verifier, tokens) = tokens(&epochs, key, forgetful).await?;
     for token in tokens.iter().cycle().take(times) {
@@ -133,17 +152,27 @@ fn loaded() -> Epochs {
     epochs
 }
 
-fn with_a_thousand_cut_offs() -> Epochs {
+/// Of so many users, and as many sessions.
+fn with_cut_offs(count: u64) -> Epochs {
     let epochs = loaded();
-    for user in 0..1_000 {
-        let scope = Scope::user(&format!("user-{user}")).expect("a short name is an identifier");
-        // Far below anything the store below has issued.
-        epochs.raise(&scope, CutOff::at(StoreTime::from_micros(1_000 + user), Demand::Login));
+    for number in 0..count {
+        for name in ["user", "session"] {
+            let scope = match name {
+                "user" => Scope::user(&format!("user-{number}")),
+                _ => Scope::session(&format!("revoked-{number}")),
+            };
+            epochs.raise(&scope.expect("a short name is an identifier"), cut_off(number));
+        }
     }
     epochs
 }
 
-/// A verifier and tokens for it, minted by `key` before the newest cut-off: each asks the table.
+/// Newer than every token.
+fn cut_off(number: u64) -> CutOff {
+    CutOff::at(StoreTime::from_micros(1_000 + number), Demand::Login)
+}
+
+/// A verifier and tokens for it, minted by `key` before the newest cut-off.
 async fn tokens(
     epochs: &Epochs,
     key: SigningKey,

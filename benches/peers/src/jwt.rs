@@ -18,7 +18,6 @@ use tower_http::validate_request::ValidateRequestHeaderLayer;
 use tower_oauth2_resource_server::{
     server::OAuth2ResourceServer, tenant::TenantConfiguration, validation::ClaimsValidationSpec,
 };
-use tower_revocation::Epochs;
 
 use crate::{
     fixture::{self, AUDIENCE, Claims, EC, ISSUER, RSA, Requests, SECRET},
@@ -40,7 +39,9 @@ pub(crate) fn hot(runtime: &Rc<Runtime>, report: &mut Report) -> io::Result<()> 
     let epochs = ours::epochs(1_000);
     for (algorithm, bar, _) in BARS {
         let what = format!("{algorithm:?}, one hot token");
-        let (ours, peers) = compare(runtime, algorithm, &epochs, 1, &what, report);
+        let requests = Requests::bearing(&fixture::tokens(algorithm, 1));
+        let ours = [ours::contender(runtime, algorithm, &epochs, &requests)];
+        let ([ours], peers) = compare(runtime, algorithm, &requests, ours, &what, report);
         fastest(&what, &ours, &peers, bar, report);
         for costs in peers.iter().chain([&ours]) {
             report.draw(costs.name, Some(algorithm), costs.median());
@@ -51,33 +52,42 @@ pub(crate) fn hot(runtime: &Rc<Runtime>, report: &mut Report) -> io::Result<()> 
 
 /// Many tokens in random order, of users who are not among many that were logged out.
 pub(crate) fn many(runtime: &Rc<Runtime>, report: &mut Report) -> io::Result<()> {
-    let epochs = ours::epochs(1_000_000);
+    let [quiet, changing] = [(); 2].map(|()| ours::epochs(1_000_000));
     for (algorithm, _, bar) in BARS {
         let what = format!("{algorithm:?}, 10,000 tokens, 1 M cut-offs");
-        let (ours, peers) = compare(runtime, algorithm, &epochs, 10_000, &what, report);
-        fastest(&what, &ours, &peers, bar, report);
-        let row = "tower-revocation, 10,000 tokens, 1 M cut-offs";
-        report.draw(row, Some(algorithm), ours.median());
+        let requests = Requests::bearing(&fixture::tokens(algorithm, 10_000));
+        let ours = [
+            ours::contender(runtime, algorithm, &quiet, &requests),
+            ours::after_a_revocation(runtime, algorithm, &changing, &requests),
+        ];
+        let (ours, peers) = compare(runtime, algorithm, &requests, ours, &what, report);
+        for (ours, when) in ours.iter().zip(["", ", after a revocation"]) {
+            fastest(&format!("{what}{when}"), ours, &peers, bar, report);
+            let row = format!("tower-revocation, 10,000 tokens, 1 M cut-offs{when}");
+            report.draw(&row, Some(algorithm), ours.median());
+        }
     }
     Ok(())
 }
 
-/// What ours costs, and what the others do.
-fn compare(
+/// What ours cost, and what the others do.
+fn compare<const OURS: usize>(
     runtime: &Rc<Runtime>,
     algorithm: Algorithm,
-    epochs: &Epochs,
-    tokens: usize,
+    requests: &Requests,
+    ours: [Contender; OURS],
     what: &str,
     report: &mut Report,
-) -> (Costs, Vec<Costs>) {
-    let requests = Requests::bearing(&fixture::tokens(algorithm, tokens));
-    let mut contenders = contenders(runtime, algorithm, &requests);
-    contenders.push(ours::contender(runtime, algorithm, epochs, &requests));
-    let mut costs = rounds::compare(&mut contenders);
-    let ours = costs.pop().expect("ours is the last");
-    report.costs(what, &ours, &costs);
-    (ours, costs)
+) -> ([Costs; OURS], Vec<Costs>) {
+    let mut contenders: Vec<Contender> = ours.into();
+    contenders.extend(peers(runtime, algorithm, requests));
+    let mut costs = rounds::compare(&mut contenders).into_iter();
+    let ours = std::array::from_fn(|_| costs.next().expect("ours are the first"));
+    let peers: Vec<Costs> = costs.collect();
+    for ours in &ours {
+        report.costs(what, ours, &peers);
+    }
+    (ours, peers)
 }
 
 /// Whom one would have to beat.
@@ -87,7 +97,7 @@ fn fastest(what: &str, ours: &Costs, peers: &[Costs], bar: f64, report: &mut Rep
     report.bar(Bar::at_least(format!("{what}: {} / ours", fastest.name), fastest.times(ours), bar));
 }
 
-fn contenders(runtime: &Rc<Runtime>, algorithm: Algorithm, requests: &Requests) -> Vec<Contender> {
+fn peers(runtime: &Rc<Runtime>, algorithm: Algorithm, requests: &Requests) -> Vec<Contender> {
     vec![
         tower_http(runtime, algorithm, requests),
         authorizer(runtime, algorithm, requests),

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Cut-offs of so many users, of whom none has a token here. All are newer than the tokens, so
-/// every request looks for those of its own scopes.
+/// every token looks for those of its own scopes.
 pub(crate) fn epochs(cut_offs: u64) -> Epochs {
     let epochs = Epochs::builder()
         .max_staleness(Duration::from_secs(24 * 3_600))
@@ -72,6 +72,23 @@ pub(crate) fn contender(
     Contender::new(NAME, runtime, requests, layered, inner::bare())
 }
 
+/// The same, and somebody is logged out before each turn. Among many tokens, nearly every request of a
+/// turn is the first of its token since, and looks for the cut-offs of its scopes.
+pub(crate) fn after_a_revocation(
+    runtime: &Rc<Runtime>,
+    algorithm: Jwa,
+    epochs: &Epochs,
+    requests: &Requests,
+) -> Contender {
+    let somebody = Scope::user("somebody").expect("a name is an identifier");
+    let revoked = epochs.clone();
+    let revoke = move || {
+        let next = StoreTime::from_micros(revoked.newest().as_micros() + 1);
+        revoked.raise(&somebody, CutOff::at(next, Demand::Login));
+    };
+    contender(runtime, algorithm, epochs, requests).after(AFTER_A_REVOCATION, revoke)
+}
+
 /// What any layer costs that hands a handler something: a pointer is put among the extensions, and no
 /// question asked.
 pub(crate) fn least(runtime: &Rc<Runtime>, requests: &Requests) -> Contender {
@@ -93,3 +110,4 @@ pub(crate) fn warm(runtime: &Rc<Runtime>) -> Contender {
 }
 
 pub(crate) const NAME: &str = "tower-revocation";
+const AFTER_A_REVOCATION: &str = "the same, after a revocation";

@@ -21,6 +21,8 @@ pub(crate) struct Contender {
     bare: Timed,
     /// The requests of a turn.
     turn: usize,
+    /// What happens before each turn.
+    before: Box<dyn FnMut()>,
 }
 
 /// Sends so many requests.
@@ -46,11 +48,20 @@ impl Contender {
         while layered(turn) < TURN {
             turn *= 2;
         }
-        Self { name, layered, bare: timed(runtime, requests.clone(), bare), turn }
+        let bare = timed(runtime, requests.clone(), bare);
+        Self { name, layered, bare, turn, before: Box::new(|| ()) }
+    }
+
+    /// The same, and something happens before each turn.
+    pub(crate) fn after(mut self, name: &'static str, event: impl FnMut() + 'static) -> Self {
+        self.name = name;
+        self.before = Box::new(event);
+        self
     }
 
     /// In nanoseconds, for one request.
     fn take_turn(&mut self) -> f64 {
+        (self.before)();
         let (layered, bare) = if rand::rng().random() {
             let layered = (self.layered)(self.turn);
             (layered, (self.bare)(self.turn))

@@ -174,7 +174,9 @@ fn scopes_that_differ_in_their_line_alone_are_told_apart() {
         assert_eq!(table.read().cut_off(beside(number)), login(100 + number));
     }
     // Copied.
-    (0..1_000).for_each(|number| table.raise(user(number), login(1)));
+    for number in 0..1_000 {
+        table.raise(user(number), login(1));
+    }
     for number in 1..=40 {
         assert_eq!(table.read().cut_off(crowd(number)), login(number));
         assert_eq!(table.read().cut_off(beside(number)), login(100 + number));
@@ -259,9 +261,9 @@ fn clearing_and_raising_the_same_scopes_takes_no_more_room() {
 fn a_replaced_table_is_freed_by_those_who_write() {
     let table = Table::default();
     let reading = table.read();
-    let fill =
-        |range: std::ops::Range<u64>| range.for_each(|user_| table.raise(user(user_), login(1)));
-    fill(0..10_000);
+    for number in 0..10_000 {
+        table.raise(user(number), login(1));
+    }
     // The reader holds the first one, and only that is kept for it.
     assert_eq!(table.writer().replaced.len(), 1);
     assert_eq!(reading.cut_off(user(9_999)), CutOff::NONE);

@@ -16,7 +16,7 @@ const BEARER_LEN: usize = BEARER.len() + 1;
 ///
 /// A token in the query (RFC 6750 §2.3) is never read, since URLs end in logs. Beside one in the
 /// header it is a second token, and the request is refused.
-#[inline]
+#[inline(always)]
 pub(super) fn bearer<'r>(
     headers: &'r HeaderMap,
     query: Option<&str>,
@@ -34,7 +34,7 @@ pub(super) fn authorization(headers: &HeaderMap) -> Result<&[u8], Rejection> {
     presented(headers)?.form()
 }
 
-#[inline]
+#[inline(always)]
 fn presented(headers: &HeaderMap) -> Result<Presented<'_>, Rejection> {
     let Some(value) = headers.get(AUTHORIZATION) else { return Err(Rejection::Missing) };
     // As long as no header at all is there twice, which is counted, this one is not.
@@ -60,7 +60,7 @@ impl<'r> Presented<'r> {
 /// `"Bearer" 1SP b64token` and nothing else; the name of the scheme in any case.
 ///
 /// RFC 7235 lets several spaces stand there, RFC 6750 one, and one is what everybody sends.
-#[inline]
+#[inline(always)]
 fn credentials(value: &[u8]) -> Result<Presented<'_>, Rejection> {
     // What nearly all of them are, and the rest in words.
     if let Some((bearer, token)) = value.split_at_checked(BEARER_LEN)

@@ -186,7 +186,8 @@ impl Sources {
     }
 
     /// The one token of `request`, which a cookie may hold only if a page of our own sent it.
-    #[inline]
+    // Always, here and where it leads: what comes back in memory, piece by piece, is waited for.
+    #[inline(always)]
     pub(in crate::layer) fn find<'r, B>(
         &'r self,
         request: &'r Request<B>,

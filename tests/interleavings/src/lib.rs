@@ -1,23 +1,25 @@
-//! The rows of the table of cut-offs, and what the last poll taught, in every order in which one thread
-//! can write them and others can see it, as far as the memory model of the language goes and not only
-//! this processor's.
+//! The rows of the table of cut-offs, what the last poll taught, and what spares a request the look at
+//! the rows, in every order in which threads can write them and others can see it, as far as the memory
+//! model of the language goes and not only this processor's.
 //!
-//! `cargo test --release` runs it, as does `.ci/run`. The three files are those of the crate, with two
+//! `cargo test --release` runs it, as does `.ci/run`. The four files are those of the crate, with two
 //! lines to a page, so that few rows crowd it.
 
 #![cfg(test)]
 
-use std::{collections::BTreeSet, mem::MaybeUninit, ops::RangeInclusive, sync::Mutex};
+use std::{collections::BTreeSet, mem::MaybeUninit, ops::RangeInclusive};
 
 use loom::{
     model,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{self, AtomicU64, Ordering},
     },
     thread,
 };
 
+#[path = "../../../src/epochs/changes.rs"]
+mod changes;
 #[path = "../../../src/epochs/synced/latest.rs"]
 mod latest;
 #[path = "../../../src/epochs/table/line.rs"]
@@ -31,6 +33,7 @@ mod huge {
     pub(super) fn advise<T>(_: &mut [super::MaybeUninit<T>]) {}
 }
 
+use changes::{Changes, FoundGood};
 use latest::Latest;
 use line::{Line, Row, Seat};
 use pages::Pages;
@@ -74,7 +77,7 @@ fn found<S: Send + Sync + 'static, F: Ord + Send + 'static>(
     read: impl Fn(&S) -> F + Copy + Send + Sync + 'static,
     write: impl Fn(&S) + Send + Sync + 'static,
 ) -> BTreeSet<F> {
-    let found = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
+    let found = std::sync::Arc::new(std::sync::Mutex::new(BTreeSet::new()));
     let finds = found.clone();
     model(move || {
         let state = Arc::new(state());
@@ -289,4 +292,58 @@ fn who_sees_the_first_poll_sees_what_it_brought() {
         },
     );
     assert_eq!(found, [(None, 0), (None, 7), (Some([1, 1]), 7)].into());
+}
+
+/// A request that was told of a cut-off refuses the token, whatever the one before it has noted.
+#[test]
+fn a_token_that_was_found_good_is_judged_anew_once_its_cut_off_is_told() {
+    let found = found(
+        || (Changes::none(), AtomicU64::new(0), AtomicU64::new(0)),
+        |(changes, cut_off, told)| {
+            let found_good = FoundGood::never();
+            [(); 2].map(|()| {
+                let told = told.load(Ordering::Acquire);
+                let count = changes.count();
+                let spared = found_good.is_as_of(count);
+                let good = spared || cut_off.load(Ordering::Acquire) == 0;
+                if good {
+                    found_good.note(count);
+                }
+                (told == 1, good, spared)
+            })
+        },
+        |(changes, cut_off, told)| {
+            changes.make(|| cut_off.fetch_max(7, Ordering::Release) < 7);
+            told.store(1, Ordering::Release);
+        },
+    );
+    for look in found.iter().flatten() {
+        assert!(!matches!(look, (true, true, _)), "{found:?}");
+    }
+    // All that may happen does.
+    assert!(found.contains(&[(false, true, false), (false, true, true)]), "{found:?}");
+    assert!(found.contains(&[(false, true, false), (true, false, false)]), "{found:?}");
+}
+
+/// Of two threads that make the same change, one finds it made.
+#[test]
+fn who_finds_a_change_made_finds_it_counted() {
+    let make = |(changes, cut_off, before): &(Changes, AtomicU64, u64)| {
+        let mut was_made = false;
+        changes.make(|| {
+            was_made = cut_off.fetch_max(7, Ordering::Relaxed) == 7;
+            !was_made
+        });
+        (was_made, changes.count() - before)
+    };
+    let found = found(
+        || {
+            let changes = Changes::none();
+            let before = changes.count();
+            (changes, AtomicU64::new(0), before)
+        },
+        make,
+        move |state| assert_eq!(make(state).1, 1),
+    );
+    assert_eq!(found, [(false, 1), (true, 1)].into());
 }

@@ -13,10 +13,14 @@ pub(super) struct AtomicCutOff {
 }
 
 impl AtomicCutOff {
-    pub(super) fn raise(&self, cut_off: CutOff) {
-        // Release; pairs with the Acquire in `get`.
-        self.reissue_before.fetch_max(cut_off.reissue_before.as_micros(), Ordering::Release);
-        self.login_before.fetch_max(cut_off.login_before.as_micros(), Ordering::Release);
+    /// Returns whether that was above what there was.
+    pub(super) fn raise(&self, cut_off: CutOff) -> bool {
+        let raise = |part: &AtomicU64, to: StoreTime| {
+            // Release; pairs with the Acquire in `get`.
+            part.fetch_max(to.as_micros(), Ordering::Release) < to.as_micros()
+        };
+        let reissue = raise(&self.reissue_before, cut_off.reissue_before);
+        raise(&self.login_before, cut_off.login_before) || reissue
     }
 
     /// Drops each part up to that of `gone`.
