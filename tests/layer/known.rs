@@ -105,11 +105,48 @@ async fn a_known_token_is_revoked_by_each_of_its_scopes() {
         let token = good_token();
         assert_eq!(counted.ask(&token).await, OK);
         let scope = Scope::new(kind.parse().unwrap(), subject).unwrap();
-        let now = StoreTime::from_micros(NOW * 1_000_000);
-        counted.gate.epochs.raise(&scope, CutOff::at(now, Demand::Refresh));
+        let (before, now) = (at(NOW - 300), at(NOW));
+        // One of somebody else's, and one of its own that does not cover it.
+        for (scope, cut_off) in [(&Scope::user("mallory").unwrap(), now), (&scope, before)] {
+            counted.gate.epochs.raise(scope, cut_off);
+            assert_eq!(counted.ask(&token).await, OK, "{scope:?}");
+            assert_eq!(counted.ask(&token).await, OK, "{scope:?}");
+        }
+        counted.gate.epochs.raise(&scope, now);
         assert_eq!(counted.ask(&token).await, UNAUTHORIZED, "{scope:?}");
         assert_eq!(counted.verified(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_known_token_is_refused_by_the_floor() {
+    let counted = Counted::new();
+    let token = good_token();
+    assert_eq!(counted.ask(&token).await, OK);
+    counted.gate.epochs.raise_floor(at(NOW));
+    assert_eq!(counted.ask(&token).await, UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_known_token_is_in_doubt_once_somebody_in_its_bucket_is_revoked() {
+    let gate = Gate::with(|settings| settings.buckets(64), |rules| rules);
+    gate.sync();
+    let token = good_token();
+    let layer = RevocationLayer::new(gate.verifier.clone());
+    for _ in 0..2 {
+        assert_eq!(ask(&layer, &token).await, OK);
+    }
+    gate.epochs.raise(&Scope::user("alice").unwrap(), at(NOW));
+    assert_eq!(ask(&layer, &token).await, UNAVAILABLE);
+    assert!(matches!(
+        gate.verifier.verify::<NoClaims>(token.as_bytes()),
+        Err(Rejection::Doubtful { .. })
+    ));
+}
+
+/// A cut-off, in seconds since 1970.
+fn at(seconds: u64) -> CutOff {
+    CutOff::at(StoreTime::from_micros(seconds * 1_000_000), Demand::Refresh)
 }
 
 #[tokio::test]
