@@ -29,7 +29,7 @@ use std::{
     any::TypeId,
     hash::BuildHasher,
     sync::{
-        Arc, PoisonError, RwLock,
+        PoisonError, RwLock,
         atomic::{AtomicU16, Ordering},
     },
 };
@@ -42,25 +42,23 @@ pub(crate) const SET_BYTES: usize = 16 * 1024;
 /// How many tokens a set has room for.
 const WAYS: usize = 16;
 
-/// No entry is larger: two of them fit into a set.
-const ENTRY_BYTES: usize = (SET_BYTES - size_of::<Set<()>>()) / 2;
-
 /// So many bytes at the end of a token are hashed: the last 96 bits of a signature.
 const TAIL: usize = 16;
 
-/// What tokens are verified to.
-pub(crate) trait Cached {
+/// What tokens are verified to: cheap to clone, and shared by all clones.
+pub(crate) trait Cached: Clone {
     /// Whom it counts for when somebody has to go.
     fn owner(&self) -> u64;
 
     /// From when on nobody can want it, in whole seconds since 1970.
     fn expires_at(&self) -> u64;
 
-    /// What the token begins with, as others do: that is kept with the value, and not with each token.
-    fn start(&self) -> &[u8];
+    /// The token, in two pieces: what others begin with, too, which is kept once for all of them, and
+    /// the rest.
+    fn token(&self) -> [&[u8]; 2];
 
-    /// What it takes in memory, of a token of so many bytes, its start not counted.
-    fn bytes(&self, token: usize) -> usize;
+    /// What it takes in memory, the rest of its token counted.
+    fn bytes(&self) -> usize;
 }
 
 /// A bounded map from tokens to what they were verified to.
@@ -81,13 +79,7 @@ struct Entries<V> {
     /// A part of the hash; only where it agrees is a token looked at. Small, to lie in one line with the
     /// lock.
     tags: [u16; WAYS],
-    ways: [Option<Entry<V>>; WAYS],
-}
-
-struct Entry<V> {
-    /// The token, but for the start that its value knows.
-    rest: Box<[u8]>,
-    value: Arc<V>,
+    ways: [Option<V>; WAYS],
 }
 
 /// Where a token belongs.
@@ -97,6 +89,9 @@ struct Place<'a, V> {
 }
 
 impl<V: Cached> TokenCache<V> {
+    /// No entry is larger: two of them fit into a set.
+    const ENTRY_BYTES: usize = (SET_BYTES - size_of::<Set<V>>()) / 2;
+
     /// A cache of at most `max_bytes`; `None` if that is less than one set.
     pub(crate) fn new(max_bytes: usize) -> Option<Self> {
         let sets = max_bytes / SET_BYTES;
@@ -107,34 +102,32 @@ impl<V: Cached> TokenCache<V> {
     }
 
     /// What `token` was verified to, as a value of the `kind`.
-    pub(crate) fn find(&self, token: &[u8], kind: TypeId) -> Option<Arc<V>> {
+    pub(crate) fn find(&self, token: &[u8], kind: TypeId) -> Option<V> {
         let Place { set, tag } = self.place(token, kind)?;
         let entries = set.entries.read().unwrap_or_else(PoisonError::into_inner);
         let way = entries.position(token, tag)?;
-        let value = entries.ways[way].as_ref()?.value.clone();
+        let value = entries.ways[way].clone();
         drop(entries);
         let bit = 1 << way;
         // Relaxed: a hint. Read first, since a write takes the line away from all other threads.
         if set.used.load(Ordering::Relaxed) & bit == 0 {
             set.used.fetch_or(bit, Ordering::Relaxed);
         }
-        Some(value)
+        value
     }
 
     /// Keeps what `token`, whose signature verifies, was verified to. `now` is in whole seconds since
     /// 1970.
-    pub(crate) fn keep(&self, token: &[u8], kind: TypeId, value: Arc<V>, now: u64) {
+    pub(crate) fn keep(&self, token: &[u8], kind: TypeId, value: V, now: u64) {
         let Some(Place { set, tag }) = self.place(token, kind) else { return };
-        let Some(rest) = token.strip_prefix(value.start()) else { return };
-        if rest.len() + value.bytes(token.len()) > ENTRY_BYTES {
+        if !is(&value, token) || value.bytes() > Self::ENTRY_BYTES {
             return;
         }
-        let entry = Entry { rest: rest.into(), value };
         // Dropped after the lock.
-        let mut gone: [Option<Entry<V>>; WAYS] = Default::default();
+        let mut gone: [Option<V>; WAYS] = Default::default();
         let mut entries = set.entries.write().unwrap_or_else(PoisonError::into_inner);
         let same = entries.position(token, tag);
-        let Some(room) = entries.room(&entry, same, set.used.load(Ordering::Relaxed), now) else {
+        let Some(room) = entries.room(&value, same, set.used.load(Ordering::Relaxed), now) else {
             return;
         };
         for (way, gone) in gone.iter_mut().enumerate() {
@@ -143,7 +136,7 @@ impl<V: Cached> TokenCache<V> {
             }
         }
         entries.tags[room.way] = tag;
-        entries.ways[room.way] = Some(entry);
+        entries.ways[room.way] = Some(value);
         set.used.store(room.used & !(1 << room.way), Ordering::Relaxed);
     }
 
@@ -172,7 +165,7 @@ impl<V: Cached> Entries<V> {
         let mut candidates: u16 = (0..WAYS).map(|way| u16::from(has_tag[way]) << way).sum();
         while candidates != 0 {
             let way = candidates.trailing_zeros() as usize;
-            if self.ways[way].as_ref().is_some_and(|entry| entry.is(token)) {
+            if self.ways[way].as_ref().is_some_and(|value| is(value, token)) {
                 return Some(way);
             }
             candidates &= candidates - 1;
@@ -182,18 +175,12 @@ impl<V: Cached> Entries<V> {
 
     /// What has to go for `newcomer`, which was in the way `same` already. `None` if that is more than it
     /// may push out.
-    fn room(
-        &self,
-        newcomer: &Entry<V>,
-        same: Option<usize>,
-        mut used: u16,
-        now: u64,
-    ) -> Option<Room> {
+    fn room(&self, newcomer: &V, same: Option<usize>, mut used: u16, now: u64) -> Option<Room> {
         let taken = |way: &usize| self.ways[*way].is_some();
         let all: u16 = (0..WAYS).filter(taken).map(|way| 1 << way).sum();
         let mut held = all & !same.map_or(0, |way| 1 << way);
-        let owner = newcomer.value.owner();
-        let mut may_push_out_another = self.held(held).all(|(_, it)| it.value.owner() != owner);
+        let owner = newcomer.owner();
+        let mut may_push_out_another = self.held(held).all(|(_, it)| it.owner() != owner);
         loop {
             let bytes: usize = self.held(held).map(|(_, entry)| entry.bytes()).sum();
             let way = (!held).trailing_zeros() as usize;
@@ -202,7 +189,7 @@ impl<V: Cached> Entries<V> {
             }
             let victim = self.victim(held, owner, &mut used, now)?;
             let entry = self.ways[victim].as_ref()?;
-            let is_anothers = entry.value.owner() != owner && entry.value.expires_at() > now;
+            let is_anothers = entry.owner() != owner && entry.expires_at() > now;
             if is_anothers && !std::mem::take(&mut may_push_out_another) {
                 return None;
             }
@@ -212,17 +199,17 @@ impl<V: Cached> Entries<V> {
 
     /// Who of `held` goes for a token of `newcomer`'s.
     fn victim(&self, held: u16, newcomer: u64, used: &mut u16, now: u64) -> Option<usize> {
-        if let Some((way, _)) = self.held(held).find(|(_, entry)| entry.value.expires_at() <= now) {
+        if let Some((way, _)) = self.held(held).find(|(_, entry)| entry.expires_at() <= now) {
             return Some(way);
         }
         let of = |owner: u64| {
-            self.held(held).filter(|(_, entry)| entry.value.owner() == owner).count()
+            self.held(held).filter(|(_, entry)| entry.owner() == owner).count()
                 + usize::from(owner == newcomer)
         };
-        let most = self.held(held).map(|(_, entry)| of(entry.value.owner())).max()?;
+        let most = self.held(held).map(|(_, entry)| of(entry.owner())).max()?;
         let candidates: u16 = self
             .held(held)
-            .filter(|(_, entry)| of(entry.value.owner()) == most)
+            .filter(|(_, entry)| of(entry.owner()) == most)
             .map(|(way, _)| 1 << way)
             .sum();
         // If all of them were used, that tells nothing: from now on none was.
@@ -233,24 +220,18 @@ impl<V: Cached> Entries<V> {
     }
 
     /// The entries in the ways of a mask.
-    fn held(&self, held: u16) -> impl Iterator<Item = (usize, &Entry<V>)> {
+    fn held(&self, held: u16) -> impl Iterator<Item = (usize, &V)> {
         (0..WAYS)
             .filter(move |way| held & 1 << way != 0)
             .filter_map(|way| Some((way, self.ways[way].as_ref()?)))
     }
 }
 
-impl<V: Cached> Entry<V> {
-    fn is(&self, token: &[u8]) -> bool {
-        // First what the value knows, which will be read in any case: so it is on its way while the rest
-        // is compared.
-        let rest = token.strip_prefix(self.value.start());
-        rest.is_some_and(|rest| *rest == *self.rest)
-    }
-
-    fn bytes(&self) -> usize {
-        self.rest.len() + self.value.bytes(self.value.start().len() + self.rest.len())
-    }
+/// Whether it is this token that was verified to `value`.
+#[inline]
+fn is<V: Cached>(value: &V, token: &[u8]) -> bool {
+    let [start, rest] = value.token();
+    token.strip_prefix(start).is_some_and(|end| end == rest)
 }
 
 impl<V> Default for Set<V> {
@@ -264,11 +245,12 @@ impl<V> Default for Set<V> {
 mod tests {
     use super::*;
 
-    #[derive(Clone, Copy)]
+    #[derive(Clone)]
     struct Known {
         owner: u64,
         expires_at: u64,
         bytes: usize,
+        rest: Vec<u8>,
     }
 
     impl Cached for Known {
@@ -280,11 +262,11 @@ mod tests {
             self.expires_at
         }
 
-        fn start(&self) -> &[u8] {
-            b"start."
+        fn token(&self) -> [&[u8]; 2] {
+            [b"start.", &self.rest]
         }
 
-        fn bytes(&self, _: usize) -> usize {
+        fn bytes(&self) -> usize {
             self.bytes
         }
     }
@@ -296,7 +278,7 @@ mod tests {
     }
 
     fn of(owner: u64) -> Known {
-        Known { owner, expires_at: NOW + 60, bytes: 400 }
+        Known { owner, expires_at: NOW + 60, bytes: 800, rest: Vec::new() }
     }
 
     /// Ends in what differs, as signatures do.
@@ -306,7 +288,8 @@ mod tests {
 
     impl TokenCache<Known> {
         fn keep_one(&self, token: &[u8], known: Known) {
-            self.keep(token, TypeId::of::<()>(), Arc::new(known), NOW);
+            let rest = token[b"start.".len()..].to_vec();
+            self.keep(token, TypeId::of::<()>(), Known { rest, ..known }, NOW);
         }
 
         fn has(&self, token: &[u8]) -> bool {
@@ -424,7 +407,7 @@ mod tests {
         let cache = cache(1);
         let others: Vec<u64> = (1_000..1_000 + WAYS as u64).collect();
         for &owner in &others {
-            cache.keep_one(&token(owner, 1), Known { bytes: 570, ..of(owner) });
+            cache.keep_one(&token(owner, 1), Known { bytes: 960, ..of(owner) });
         }
         let there = |owner: &&u64| cache.has(&token(**owner, 1));
         assert_eq!(others.iter().filter(there).count(), others.len());
@@ -440,7 +423,7 @@ mod tests {
     fn a_large_token_is_kept_where_there_is_room() {
         let cache = cache(1);
         cache.keep_one(&token(1, 1), of(1));
-        cache.keep_one(&token(2, 1), Known { bytes: ENTRY_BYTES - 417, ..of(2) });
+        cache.keep_one(&token(2, 1), Known { bytes: TokenCache::<Known>::ENTRY_BYTES, ..of(2) });
         assert!(cache.has(&token(1, 1)) && cache.has(&token(2, 1)));
     }
 

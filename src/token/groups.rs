@@ -11,7 +11,7 @@ use crate::scope::Id;
 /// verifies; whether it is good is open.
 pub struct TokenClaims<'a> {
     payload: &'a Payload<'a>,
-    claims: &'a Claims,
+    claims: Claims<'a>,
 }
 
 type Tell = dyn Fn(&TokenClaims<'_>) -> Option<Vec<Id>> + Send + Sync;
@@ -69,7 +69,7 @@ impl GroupsFrom {
     pub(super) fn tell(
         &self,
         payload: &Payload<'_>,
-        claims: &Claims,
+        claims: Claims<'_>,
     ) -> Result<List<'static>, Problem> {
         let problem = |problem| Problem::Claim { name: "groups", problem };
         let told = (self.0)(&TokenClaims { payload, claims });

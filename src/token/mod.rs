@@ -55,7 +55,7 @@ pub use algorithm::Algorithm;
 pub use backend::CryptoBackend;
 pub(crate) use backend::default_backend;
 pub(crate) use cache::{Cached, SET_BYTES, TokenCache};
-pub(crate) use claims::Claims;
+pub(crate) use claims::{Claims, ClaimsBuf};
 pub(crate) use encode::encode;
 pub use groups::TokenClaims;
 pub(crate) use header::Header;
@@ -68,6 +68,7 @@ pub use problem::{ClaimProblem, Malformed};
 pub(crate) use registered::MAX_GROUPS;
 pub use rules::{IssuerRules, TypPolicy};
 pub use signing::SigningKey;
+pub(crate) use texts::Layout;
 
 /// The longest access token that is read by default, and written at all.
 pub(crate) const MAX_TOKEN_BYTES: usize = 8 * 1024;

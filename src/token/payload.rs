@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Claims, IssuerRules, Malformed, Problem,
+    ClaimsBuf, IssuerRules, Malformed, Problem,
     json::{Object, Raw},
     plain::Plain,
     registered::{self, Registered},
@@ -68,7 +68,7 @@ impl<'a> Payload<'a> {
 
     /// The claims, with the groups that `rules` find, and with the prefix that they give to
     /// identifiers.
-    pub(crate) fn claims(&self, rules: &IssuerRules) -> Result<Claims, Problem> {
+    pub(crate) fn claims(&self, rules: &IssuerRules) -> Result<ClaimsBuf, Problem> {
         let read;
         let registered = match &self.form {
             Form::Plain(plain) => &plain.registered,
@@ -85,10 +85,10 @@ impl<'a> Payload<'a> {
                 &told
             }
         };
-        let claims = Claims::new(&rules.subject_prefix, registered, groups)?;
+        let claims = ClaimsBuf::new(&rules.subject_prefix, registered, groups)?;
         let Some(function) = &rules.groups_from else { return Ok(claims) };
-        let groups = function.tell(self, &claims)?;
-        Claims::new(&rules.subject_prefix, registered, &groups)
+        let groups = function.tell(self, claims.claims())?;
+        ClaimsBuf::new(&rules.subject_prefix, registered, &groups)
     }
 
     /// `rvs`: the issue stamp, in whole microseconds of store time.

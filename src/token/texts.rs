@@ -1,26 +1,32 @@
-//! All texts of a token in one allocation, and its numbers in little room.
+//! All texts of a token in one piece, and its numbers in little room.
 //!
 //! Claims outlive the request where a verified token is kept. As a `String` each, they would be ten
 //! allocations, of which the smallest costs more than the text in it.
 
-use std::{borrow::Cow, iter};
+use std::{borrow::Cow, iter, str};
 
 use super::{Problem, registered::Registered};
 
-/// The parts that are there, one after the other.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Texts {
-    /// In the order of [`Part`]: of each a number, which is its value or else its length, and the text.
-    buffer: Box<str>,
+/// Where the texts are, and the numbers that are always there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
     expires_at: Seconds,
     issued_at: Seconds,
     /// The length of the prefix in front of each identifier.
     prefix: u16,
     /// A bit for each part: whether it is there. An empty text is not a missing one.
-    present: u16,
-    /// Whether it is among the identifiers.
-    has_session: bool,
-    has_token_id: bool,
+    present: u8,
+    /// [`SESSION`] and [`TOKEN_ID`], if they are among the identifiers.
+    identifiers: u8,
+}
+
+/// The parts that are there, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Texts<'a> {
+    layout: &'a Layout,
+    /// In the order of [`Part`]: of each a number, which is its value or else its length, and the text.
+    /// All of it is text, and nobody looks through all of it again to find that out.
+    buffer: &'a [u8],
 }
 
 /// A place in the buffer. What is asked for most often comes first.
@@ -38,78 +44,82 @@ pub(super) enum Part {
     LoggedInAt,
 }
 
-impl Texts {
-    /// Copies them, with `prefix` in front of each identifier.
-    pub(super) fn new(
+impl Layout {
+    /// Writes them down, with `prefix` in front of each identifier.
+    pub(super) fn of(
         prefix: &str,
         claims: &Registered<'_>,
         groups: &[Cow<'_, str>],
-    ) -> Result<Self, Problem> {
+    ) -> Result<(Self, Vec<u8>), Problem> {
         let mut length = 0;
-        write(prefix, claims, groups, |text| length += text.len());
-        let mut buffer = String::with_capacity(length);
-        let present = write(prefix, claims, groups, |text| buffer.push_str(text));
-        let prefix = u16::try_from(prefix.len()).map_err(|_| Problem::TooLarge)?;
-        Ok(Self {
-            buffer: buffer.into_boxed_str(),
+        write(prefix, claims, groups, |piece| length += piece.len());
+        let mut buffer = Vec::with_capacity(length);
+        let present = write(prefix, claims, groups, |piece| buffer.extend_from_slice(piece));
+        let session = claims.session.as_ref().map_or(0, |_| SESSION);
+        let token_id = claims.token_id.as_ref().map_or(0, |_| TOKEN_ID);
+        let layout = Self {
             expires_at: Seconds::new(claims.expires_at),
             issued_at: Seconds::new(claims.issued_at),
-            prefix,
+            prefix: u16::try_from(prefix.len()).map_err(|_| Problem::TooLarge)?,
             present,
-            has_session: claims.session.is_some(),
-            has_token_id: claims.token_id.is_some(),
-        })
+            identifiers: session | token_id,
+        };
+        Ok((layout, buffer))
+    }
+}
+
+impl<'a> Texts<'a> {
+    /// `buffer` begins with what was written to it.
+    #[inline]
+    pub(super) fn new(layout: &'a Layout, buffer: &'a [u8]) -> Self {
+        Self { layout, buffer }
     }
 
     #[inline]
-    pub(super) fn expires_at(&self) -> u64 {
-        self.expires_at.get()
+    pub(super) fn expires_at(self) -> u64 {
+        self.layout.expires_at.get()
     }
 
     #[inline]
-    pub(super) fn issued_at(&self) -> u64 {
-        self.issued_at.get()
+    pub(super) fn issued_at(self) -> u64 {
+        self.layout.issued_at.get()
     }
 
     /// A number, if it is there.
     #[inline]
-    pub(super) fn number(&self, part: Part) -> Option<u64> {
+    pub(super) fn number(self, part: Part) -> Option<u64> {
         if self.has(part as usize) { self.find(part).map(|(number, _)| number) } else { None }
     }
 
     /// A text, if it is there.
-    pub(super) fn text(&self, part: Part) -> Option<&str> {
+    pub(super) fn text(self, part: Part) -> Option<&'a str> {
         let (length, rest) = self.find(part)?;
-        rest.get(..length as usize)
+        str::from_utf8(rest.get(..length as usize)?).ok()
     }
 
     /// The entries of a list, in their order.
-    pub(super) fn list(&self, part: Part) -> Entries<'_> {
+    pub(super) fn list(self, part: Part) -> Entries<'a> {
         Entries(self.text(part).unwrap_or_default())
     }
 
-    pub(super) fn has_session(&self) -> bool {
-        self.has_session
+    pub(super) fn has_session(self) -> bool {
+        self.layout.identifiers & SESSION != 0
     }
 
-    pub(super) fn has_token_id(&self) -> bool {
-        self.has_token_id
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.buffer.len()
+    pub(super) fn has_token_id(self) -> bool {
+        self.layout.identifiers & TOKEN_ID != 0
     }
 
     /// An identifier without the prefix.
-    pub(super) fn bare<'a>(&self, id: &'a str) -> &'a str {
-        id.get(usize::from(self.prefix)..).unwrap_or_default()
+    pub(super) fn bare(self, id: &str) -> &str {
+        id.get(usize::from(self.layout.prefix)..).unwrap_or_default()
     }
 
     /// The number of a part, and what comes after that.
-    fn find(&self, part: Part) -> Option<(u64, &str)> {
+    fn find(self, part: Part) -> Option<(u64, &'a [u8])> {
         let part = part as usize;
-        let mut rest = &*self.buffer;
-        let mut before = self.present & ((1 << part) - 1);
+        let mut rest = self.buffer;
+        let mut before = self.layout.present & ((1 << part) - 1);
         while before != 0 {
             let (number, after) = take_number(rest)?;
             let is_number = NUMBERS & 1 << before.trailing_zeros() != 0;
@@ -120,8 +130,8 @@ impl Texts {
     }
 
     #[inline]
-    fn has(&self, part: usize) -> bool {
-        self.present & 1 << part != 0
+    fn has(self, part: usize) -> bool {
+        self.layout.present & 1 << part != 0
     }
 }
 
@@ -135,7 +145,8 @@ impl<'a> Iterator for Entries<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a str> {
-        let (length, rest) = take_number(self.0)?;
+        let (length, rest) = take_number(self.0.as_bytes())?;
+        let rest = self.0.get(self.0.len() - rest.len()..)?;
         let (entry, rest) = rest.split_at_checked(length as usize)?;
         self.0 = rest;
         Some(entry)
@@ -164,8 +175,8 @@ fn write(
     prefix: &str,
     claims: &Registered<'_>,
     groups: &[Cow<'_, str>],
-    put: impl FnMut(&str),
-) -> u16 {
+    put: impl FnMut(&[u8]),
+) -> u8 {
     let (session, token_id) = (claims.session.as_deref(), claims.token_id.as_deref());
     let groups = groups.iter().map(|group| &**group);
     let identifiers = iter::once(&*claims.subject).chain(session).chain(token_id).chain(groups);
@@ -183,10 +194,10 @@ fn write(
 
 struct Writer<P> {
     put: P,
-    present: u16,
+    present: u8,
 }
 
-impl<P: FnMut(&str)> Writer<P> {
+impl<P: FnMut(&[u8])> Writer<P> {
     fn number(&mut self, part: Part, number: Option<u64>) {
         if let Some(number) = number {
             self.begin(part, number);
@@ -196,7 +207,7 @@ impl<P: FnMut(&str)> Writer<P> {
     fn text(&mut self, part: Part, text: Option<&str>) {
         if let Some(text) = text {
             self.begin(part, text.len() as u64);
-            (self.put)(text);
+            (self.put)(text.as_bytes());
         }
     }
 
@@ -210,17 +221,18 @@ impl<P: FnMut(&str)> Writer<P> {
         self.begin(part, entries.clone().map(length).map(|length| width(length) + length).sum());
         for entry in entries {
             self.digits(length(entry));
-            (self.put)(prefix);
-            (self.put)(entry);
+            (self.put)(prefix.as_bytes());
+            (self.put)(entry.as_bytes());
         }
     }
 
     fn begin(&mut self, part: Part, number: u64) {
-        self.present |= 1 << part as u16;
+        self.present |= 1 << part as u8;
         self.digits(number);
     }
 
-    /// A number in digits of six bits, the lowest first. A seventh bit says that more follow.
+    /// A number in digits of six bits, the lowest first. A seventh bit says that more follow; so each is
+    /// a character.
     fn digits(&mut self, mut number: u64) {
         while number > DIGIT.into() {
             self.digit(number as u8 & DIGIT | MORE);
@@ -230,7 +242,7 @@ impl<P: FnMut(&str)> Writer<P> {
     }
 
     fn digit(&mut self, digit: u8) {
-        (self.put)(char::from(digit).encode_utf8(&mut [0]));
+        (self.put)(&[digit]);
     }
 }
 
@@ -240,30 +252,33 @@ fn width(number: u64) -> u64 {
     bits.div_ceil(BITS).into()
 }
 
-/// The number that a text begins with, and the rest.
+/// The number that a buffer begins with, and the rest.
 #[inline]
-fn take_number(text: &str) -> Option<(u64, &str)> {
-    match text.as_bytes().first()? {
+fn take_number(buffer: &[u8]) -> Option<(u64, &[u8])> {
+    match buffer.split_first()? {
         // Nearly always.
-        &only if only & MORE == 0 => Some((only.into(), text.get(1..)?)),
-        _ => take_long_number(text),
+        (&only, rest) if only & MORE == 0 => Some((only.into(), rest)),
+        _ => take_long_number(buffer),
     }
 }
 
-fn take_long_number(text: &str) -> Option<(u64, &str)> {
+fn take_long_number(buffer: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0;
-    for (at, &byte) in text.as_bytes().iter().enumerate() {
+    for (at, &byte) in buffer.iter().enumerate() {
         number |= u64::from(byte & DIGIT) << (BITS * at as u32);
         if byte & MORE == 0 {
-            return Some((number, text.get(at + 1..)?));
+            return Some((number, &buffer[at + 1..]));
         }
     }
     None
 }
 
 /// The parts that are numbers. The others are texts.
-const NUMBERS: u16 =
-    1 << Part::NotBefore as u16 | 1 << Part::AuthTime as u16 | 1 << Part::LoggedInAt as u16;
+const NUMBERS: u8 =
+    1 << Part::NotBefore as u8 | 1 << Part::AuthTime as u8 | 1 << Part::LoggedInAt as u8;
+
+const SESSION: u8 = 1;
+const TOKEN_ID: u8 = 1 << 1;
 
 const BITS: u32 = 6;
 const DIGIT: u8 = 0x3f;
@@ -280,7 +295,8 @@ mod tests {
         let entries = lengths.map(|length| Cow::from("\u{e9}".repeat(length)));
         let claims =
             Registered { audience: entries.iter().cloned().collect(), ..Registered::default() };
-        let texts = Texts::new(prefix, &claims, &entries).unwrap();
+        let (layout, buffer) = Layout::of(prefix, &claims, &entries).unwrap();
+        let texts = Texts::new(&layout, &buffer);
         assert!(texts.list(Part::Audience).eq(entries.iter()));
         let groups = texts.list(Part::Identifiers).skip(1);
         assert!(groups.clone().all(|group| group.starts_with(prefix)));
@@ -292,7 +308,8 @@ mod tests {
         let [empty, two] = ["", "a b"].map(|text| Some(Cow::from(text)));
         let claims =
             Registered { session: empty.clone(), acr: empty, scope: two, ..Registered::default() };
-        let texts = Texts::new("", &claims, &[]).unwrap();
+        let (layout, buffer) = Layout::of("", &claims, &[]).unwrap();
+        let texts = Texts::new(&layout, &buffer);
         assert!(texts.has_session() && !texts.has_token_id());
         assert!(texts.list(Part::Identifiers).eq(["", ""]));
         assert_eq!(texts.text(Part::Acr), Some(""));
@@ -311,7 +328,8 @@ mod tests {
                 subject: "alice".into(),
                 ..Registered::default()
             };
-            let texts = Texts::new("p:", &claims, &[]).unwrap();
+            let (layout, buffer) = Layout::of("p:", &claims, &[]).unwrap();
+            let texts = Texts::new(&layout, &buffer);
             assert_eq!((texts.expires_at(), texts.issued_at()), (number, MAX_TIME - number));
             assert_eq!(texts.number(Part::NotBefore), Some(number));
             assert_eq!(texts.number(Part::AuthTime), None);
@@ -323,10 +341,10 @@ mod tests {
 
     #[test]
     fn they_are_small() {
-        assert_eq!(size_of::<Texts>(), 32);
+        assert_eq!(size_of::<Layout>(), 14);
         let claims = Registered { subject: "alice".into(), ..Registered::default() };
-        let texts = Texts::new("", &claims, &["staff".into()]).unwrap();
+        let (_, buffer) = Layout::of("", &claims, &["staff".into()]).unwrap();
         // Their lengths, and that of each list, are a byte each.
-        assert_eq!(texts.bytes(), "alice".len() + "staff".len() + 4);
+        assert_eq!(buffer.len(), "alice".len() + "staff".len() + 4);
     }
 }

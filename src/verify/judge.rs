@@ -43,7 +43,7 @@ pub(super) fn kind(policy: &TypPolicy, payload: &Payload<'_>) -> Result<(), Reje
 /// stamp.
 pub(super) fn claims(
     issuer: &Issuer,
-    claims: &Claims,
+    claims: Claims<'_>,
     rvs: Option<u64>,
 ) -> Result<Stamp, Rejection> {
     audience(issuer, claims)?;
@@ -53,7 +53,7 @@ pub(super) fn claims(
     Ok(stamp)
 }
 
-fn audience(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
+fn audience(issuer: &Issuer, claims: Claims<'_>) -> Result<(), Rejection> {
     let rules = &issuer.rules;
     if rules.any_audience {
         return Ok(());
@@ -69,7 +69,7 @@ fn audience(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
 }
 
 /// Whether everything that names a scope is fit to: what cannot be revoked is not accepted.
-fn identifiers(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
+fn identifiers(issuer: &Issuer, claims: Claims<'_>) -> Result<(), Rejection> {
     let rules = &issuer.rules;
     if (rules.require_session || rules.store_time) && !claims.has_session() {
         return refuse("sid", ClaimProblem::Missing);
@@ -100,7 +100,7 @@ fn claim_of(kind: ScopeKind) -> &'static str {
     }
 }
 
-fn stamp(issuer: &Issuer, claims: &Claims, rvs: Option<u64>) -> Result<Stamp, Rejection> {
+fn stamp(issuer: &Issuer, claims: Claims<'_>, rvs: Option<u64>) -> Result<Stamp, Rejection> {
     let rules = &issuer.rules;
     match (rules.store_time, rvs) {
         (true, Some(stamp)) => Ok(Stamp::from_micros(stamp)),
@@ -114,7 +114,7 @@ fn stamp(issuer: &Issuer, claims: &Claims, rvs: Option<u64>) -> Result<Stamp, Re
     }
 }
 
-fn lifetime(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
+fn lifetime(issuer: &Issuer, claims: Claims<'_>) -> Result<(), Rejection> {
     let Some(lifetime) = claims.expires_at().checked_sub(claims.issued_at()) else {
         return refuse("iat", ClaimProblem::Contradiction);
     };
@@ -126,7 +126,11 @@ fn lifetime(issuer: &Issuer, claims: &Claims) -> Result<(), Rejection> {
 
 /// Whether the token is valid now. It is refused where it is not by any clock the store may have.
 #[inline]
-pub(super) fn times(claims: &Claims, clock: StoreClock, leeway: Duration) -> Result<(), Rejection> {
+pub(super) fn times(
+    claims: Claims<'_>,
+    clock: StoreClock,
+    leeway: Duration,
+) -> Result<(), Rejection> {
     // The claims are whole seconds, so the seconds of these times decide. Saturating, although a year
     // of four digits cannot overflow: the bound stands in another file.
     let expired_until = clock.earliest.checked_sub(leeway).map(|time| time.as_secs());

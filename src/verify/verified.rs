@@ -1,6 +1,6 @@
 //! The proof that a token was checked.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData};
 
 use serde::Deserialize;
 
@@ -18,15 +18,15 @@ use crate::{
 /// its own. It speaks of the moment of the check: a long-lived connection asks again.
 ///
 /// Cheap to clone: requests with the same token share one, and the service's own claims with it. It
-/// does not hold the token, and Debug shows no claims.
+/// does not tell the token, and Debug shows no claims.
 pub struct Verified<C = NoClaims> {
-    record: Arc<Record>,
+    record: Record,
     claims: PhantomData<fn() -> C>,
 }
 
 impl<C> Verified<C> {
     /// For the verifier alone. `None` if the record was made for other claims.
-    pub(super) fn new(record: Arc<Record>) -> Option<Self>
+    pub(super) fn new(record: Record) -> Option<Self>
     where
         C: 'static,
     {
@@ -35,7 +35,7 @@ impl<C> Verified<C> {
 
     /// Whom the token speaks for: `sub`, without the issuer's prefix.
     pub fn subject(&self) -> &str {
-        self.bare(self.record.registered.subject())
+        self.bare(self.record.claims().subject())
     }
 
     /// Who issued it: `iss`.
@@ -45,66 +45,66 @@ impl<C> Verified<C> {
 
     /// The session it belongs to: `sid`.
     pub fn session(&self) -> Option<&str> {
-        self.record.registered.session().map(|id| self.bare(id))
+        self.record.claims().session().map(|id| self.bare(id))
     }
 
     /// Its own id: `jti`.
     pub fn token_id(&self) -> Option<&str> {
-        self.record.registered.token_id().map(|id| self.bare(id))
+        self.record.claims().token_id().map(|id| self.bare(id))
     }
 
     /// The client it was issued to: `client_id`.
     pub fn client_id(&self) -> Option<&str> {
-        self.record.registered.client_id()
+        self.record.claims().client_id()
     }
 
     /// The groups: see [`IssuerRules::groups_claim`](super::IssuerRules::groups_claim) and
     /// [`groups_from`](super::IssuerRules::groups_from).
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.record.registered.groups().map(|id| self.bare(id))
+        self.record.claims().groups().map(|id| self.bare(id))
     }
 
     /// The permissions: the words of the claim `scope`
     /// ([RFC 8693, section 4.2](https://www.rfc-editor.org/rfc/rfc8693#section-4.2)).
     pub fn permissions(&self) -> impl Iterator<Item = &str> {
-        let scope = self.record.registered.scope().unwrap_or_default();
+        let scope = self.record.claims().scope().unwrap_or_default();
         scope.split(' ').filter(|permission| !permission.is_empty())
     }
 
     /// Whom it is for: `aud`, of which one entry at least is ours.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
-        self.record.registered.audience()
+        self.record.claims().audience()
     }
 
     /// Which revocations it has seen.
     pub fn stamp(&self) -> Stamp {
-        self.record.stamp
+        self.record.stamp()
     }
 
     /// When it was issued: `iat`, in whole seconds since 1970.
     pub fn issued_at(&self) -> u64 {
-        self.record.registered.issued_at()
+        self.record.claims().issued_at()
     }
 
     /// When it expires: `exp`, in whole seconds since 1970.
     pub fn expires_at(&self) -> u64 {
-        self.record.registered.expires_at()
+        self.record.claims().expires_at()
     }
 
     /// When the user proved who it is: `auth_time`, in whole seconds since 1970.
     pub fn auth_time(&self) -> Option<u64> {
-        self.record.registered.auth_time()
+        self.record.claims().auth_time()
     }
 
     /// How the user proved who it is: `acr`, the authentication context class.
     pub fn acr(&self) -> Option<&str> {
-        self.record.registered.acr()
+        self.record.claims().acr()
     }
 
     /// When the session was logged in: `oat`, in whole seconds since 1970. Tokens of this crate
     /// keep it over renewals.
     pub fn logged_in_at(&self) -> Option<u64> {
-        self.record.registered.logged_in_at()
+        self.record.claims().logged_in_at()
     }
 
     /// The scopes whose cut-offs cover it, with the issuer's prefix, and without `Everyone`, which
@@ -120,7 +120,7 @@ impl<C> Verified<C> {
 
     /// The same without allocation.
     pub(crate) fn scope_refs(&self) -> impl Iterator<Item = ScopeRef<'_>> + Clone {
-        self.record.registered.scopes()
+        self.record.claims().scopes()
     }
 
     /// Whether an [`Issuer`](crate::Issuer) of this crate can mint the next one for its session.
@@ -140,12 +140,12 @@ impl<C> Verified<C> {
     }
 
     /// The claims that every token has, with the prefix.
-    pub(super) fn registered(&self) -> &Claims {
-        &self.record.registered
+    pub(super) fn registered(&self) -> Claims<'_> {
+        self.record.claims()
     }
 
     /// What others may be given for the same token.
-    pub(super) fn record(&self) -> &Arc<Record> {
+    pub(super) fn record(&self) -> &Record {
         &self.record
     }
 
@@ -158,7 +158,7 @@ impl<C> Verified<C> {
     }
 
     fn bare<'a>(&self, id: &'a str) -> &'a str {
-        self.record.registered.bare(id)
+        self.record.claims().bare(id)
     }
 }
 

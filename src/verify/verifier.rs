@@ -182,7 +182,7 @@ impl Verifier {
     where
         C: DeserializeOwned + Send + Sync + 'static,
     {
-        let Shared { epochs, backend, max_token_bytes, issuers, origins, .. } = &*self.shared;
+        let Shared { epochs, backend, max_token_bytes, issuers, cache, origins } = &*self.shared;
         let mut buffer = Vec::new();
         let token = Compact::parse(bytes, *max_token_bytes, &mut buffer)?;
         let header = Header::parse(token.header)?;
@@ -198,13 +198,15 @@ impl Verifier {
         }
 
         judge::kind(&issuer.rules.typ, &payload)?;
-        let claims = payload.claims(&issuer.rules)?;
-        let stamp = judge::claims(issuer, &claims, payload.stamp()?)?;
+        let held = payload.claims(&issuer.rules)?;
+        let claims = held.claims();
+        let stamp = judge::claims(issuer, claims, payload.stamp()?)?;
         let own: C = own::claims(&payload)?;
         let fingerprints = epochs.fingerprints(claims.scopes());
         let origin = origins.of(bytes, issuer, generation);
-        let record = Record::new(origin, claims, stamp, fingerprints, own);
-        Ok(Verified::new(Arc::new(record)).expect("its own claims are of this type"))
+        let token = cache.is_some().then_some(bytes);
+        let record = Record::new(origin, held, stamp, fingerprints, own, token);
+        Ok(Verified::new(record).expect("its own claims are of this type"))
     }
 
     /// The epochs it judges by.
