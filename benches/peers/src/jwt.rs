@@ -61,10 +61,10 @@ pub(crate) fn many(runtime: &Rc<Runtime>, report: &mut Report) -> io::Result<()>
             ours::after_a_revocation(runtime, algorithm, &changing, &requests),
         ];
         let (ours, peers) = compare(runtime, algorithm, &requests, ours, &what, report);
-        for (ours, when) in ours.iter().zip(["", ", after a revocation"]) {
+        let rows = ["10,000 tokens, 1 M cut-offs", "10,000, after a revocation"];
+        for ((ours, when), row) in ours.iter().zip(["", ", after a revocation"]).zip(rows) {
             fastest(&format!("{what}{when}"), ours, &peers, bar, report);
-            let row = format!("tower-revocation, 10,000 tokens, 1 M cut-offs{when}");
-            report.draw(&row, Some(algorithm), ours.median());
+            report.draw(&format!("{}, {row}", ours::NAME), Some(algorithm), ours.median());
         }
     }
     Ok(())
