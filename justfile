@@ -29,6 +29,16 @@ instructions:
 instructions-accept:
     bash .ci/instructions --accept
 
+# Whether a thousand times as many cut-offs make a request dearer; takes ten minutes
+instructions-many:
+    bash .ci/instructions --many
+
+# Two million cut-offs, and tokens that look for theirs, under AddressSanitizer
+asan:
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo run --release \
+        --target x86_64-unknown-linux-gnu --target-dir target/asan \
+        --manifest-path benches/instructions/Cargo.toml -- many 6400
+
 # The simulation on 10,000 seeds, and 1,000 of them once more
 simulate:
     SIMULATION_SEEDS=0..10000 cargo test --test simulation -- --nocapture no_history_breaks_a_law

@@ -1,9 +1,10 @@
-//! Whether anything has come to the copy since it was last asked about a token.
+//! What has come to the copy, as far as that spares a request the look at the cut-offs.
 //!
-//! A request with a token that was found good asks for nothing but this, until a revocation of
-//! whomever arrives: then each token looks for its own cut-offs once.
+//! A token from after the newest of them has seen them all. And a token that was found good is good until
+//! something comes that may refuse it: after a revocation of whomever, each token looks for its own
+//! cut-offs once.
 
-use std::sync::PoisonError;
+use std::{mem, sync::PoisonError};
 
 // Of its parent: a check of all interleavings puts others in their place.
 use super::{
@@ -11,8 +12,10 @@ use super::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// How often something has come that may refuse a token which was good before.
+/// The newest cut-off that has come, and how often something came that may refuse a token which was good
+/// before.
 pub(super) struct Changes {
+    newest: AtomicU64,
     count: AtomicU64,
     /// Held by who makes one.
     turn: Mutex<()>,
@@ -23,23 +26,60 @@ pub(crate) struct FoundGood(AtomicU64);
 
 impl Changes {
     pub(super) fn none() -> Self {
-        Self { count: AtomicU64::new(NEVER + 1), turn: Mutex::new(()) }
+        Self { newest: AtomicU64::new(0), count: AtomicU64::new(NEVER + 1), turn: Mutex::new(()) }
     }
 
-    /// To be read before what is judged by.
+    // ---- what requests read ----
+
+    /// The highest cut-off there is. A token above it has seen all.
     #[inline]
-    pub(super) fn count(&self) -> u64 {
-        // Acquire; pairs with the Release in `make`: who counts a change sees it.
-        self.count.load(Ordering::Acquire)
+    pub(super) fn newest(&self) -> u64 {
+        // Acquire; pairs with the Release in `know_of`: who sees a cut-off sees those up to it.
+        self.newest.load(Ordering::Acquire)
     }
 
-    /// Makes a change, and counts it if `change` says that there was anything to be changed. One at a
-    /// time: so whoever found nothing left to be changed, and says so to others, finds it counted.
-    pub(super) fn make(&self, change: impl FnOnce() -> bool) {
+    /// What `judge` says, which reads [`newest`](Changes::newest) and the cut-offs. It is not asked as long
+    /// as nothing has come since the token was `found_good`.
+    #[inline]
+    pub(super) fn judged<V: PartialEq>(
+        &self,
+        found_good: &FoundGood,
+        good: V,
+        judge: impl FnOnce() -> V,
+    ) -> V {
+        // Acquire; pairs with the Release in `make`: who counts a change sees it. Before `judge` reads
+        // anything: what comes meanwhile is looked for the next time.
+        let count = self.count.load(Ordering::Acquire);
+        // Relaxed, here and below: the number says it all, whoever wrote it.
+        if found_good.0.load(Ordering::Relaxed) == count {
+            return good;
+        }
+        let verdict = judge();
+        if verdict == good {
+            found_good.0.store(count, Ordering::Relaxed);
+        }
+        verdict
+    }
+
+    // ---- what the sync writes ----
+
+    /// The cut-offs up to `newest` are there. Tokens up to it take no shortcut from now on.
+    pub(super) fn know_of(&self, newest: u64) {
+        self.newest.fetch_max(newest, Ordering::Release);
+    }
+
+    /// Makes a change, of cut-offs up to `newest`, and counts it unless `change` says that there was nothing
+    /// to be changed. One at a time: so whoever finds it made, and says so to others, finds it counted.
+    pub(super) fn make(&self, newest: u64, change: impl FnOnce() -> bool) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if change() {
-            // After the change. Release; pairs with the Acquire in `count`.
-            self.count.fetch_add(1, Ordering::Release);
+        // Counted if it panics halfway, too.
+        let counted = Counted(&self.count);
+        let was_made = change();
+        // Before it is counted: a token that takes the shortcut past a change that it has counted would
+        // be good until the next.
+        self.know_of(newest);
+        if !was_made {
+            mem::forget(counted);
         }
     }
 }
@@ -48,17 +88,15 @@ impl FoundGood {
     pub(crate) fn never() -> Self {
         Self(AtomicU64::new(NEVER))
     }
+}
 
-    #[inline]
-    pub(super) fn is_as_of(&self, changes: u64) -> bool {
-        // Relaxed: the number says it all, whoever wrote it.
-        self.0.load(Ordering::Relaxed) == changes
-    }
+/// Counts a change when it is dropped.
+struct Counted<'a>(&'a AtomicU64);
 
-    /// That it is good, judged by what was read after `changes`.
-    #[inline]
-    pub(super) fn note(&self, changes: u64) {
-        self.0.store(changes, Ordering::Relaxed);
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        // Release; pairs with the Acquire in `judged`.
+        self.0.fetch_add(1, Ordering::Release);
     }
 }
 

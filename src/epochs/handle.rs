@@ -1,13 +1,6 @@
 //! The handle through which the sync writes the copy and requests read it.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 use tokio::sync::watch;
@@ -46,8 +39,7 @@ struct Shared {
     /// Of the other scopes.
     cut_offs: CutOffs,
     floor: AtomicCutOff,
-    /// The highest cut-off this copy knows, in microseconds.
-    newest: AtomicU64,
+    /// In microseconds.
     changes: Changes,
     /// There is none until the first full load.
     synced: LastPoll,
@@ -90,7 +82,6 @@ impl Epochs {
                 everyone: AtomicCutOff::default(),
                 cut_offs,
                 floor: AtomicCutOff::default(),
-                newest: AtomicU64::new(0),
                 changes: Changes::none(),
                 synced: LastPoll::none(),
                 applied: watch::Sender::new(None),
@@ -211,16 +202,7 @@ impl Epochs {
         found_good: &FoundGood,
         judge: impl FnOnce() -> Verdict,
     ) -> Verdict {
-        // Before the cut-offs: whatever comes while they are looked at is looked for the next time.
-        let changes = self.shared.changes.count();
-        if found_good.is_as_of(changes) {
-            return Verdict::Good;
-        }
-        let verdict = judge();
-        if verdict == Verdict::Good {
-            found_good.note(changes);
-        }
-        verdict
+        self.shared.changes.judged(found_good, Verdict::Good, judge)
     }
 
     /// What the cut-offs of an exact copy say, and whose is the highest.
@@ -281,22 +263,20 @@ impl Epochs {
     /// The highest cut-off this copy knows.
     #[inline]
     pub fn newest(&self) -> StoreTime {
-        // Acquire; pairs with the Release in `synced`: who sees a head sees the rows below it.
-        StoreTime::from_micros(self.shared.newest.load(Ordering::Acquire))
+        StoreTime::from_micros(self.shared.changes.newest())
     }
 
     // ---- what the sync writes ----
 
     /// Joins `cut_off` to what `scope` has. Never lowers one.
     pub fn raise(&self, scope: &Scope, cut_off: CutOff) {
-        let Shared { everyone, cut_offs, changes, .. } = &*self.shared;
-        changes.make(|| match (self.fingerprint(scope), cut_offs) {
+        let Shared { everyone, cut_offs, .. } = &*self.shared;
+        let scope = self.fingerprint(scope);
+        self.change(cut_off.revoked_before(), || match (scope, cut_offs) {
             (None, _) => everyone.raise(cut_off),
             (Some(scope), CutOffs::Exact(table)) => table.raise(scope, cut_off),
             (Some(scope), CutOffs::Buckets(buckets)) => buckets.raise(scope, cut_off),
         });
-        // After the row, so that nobody takes the shortcut past a row that is not there yet.
-        self.know_of(cut_off.revoked_before());
     }
 
     /// Drops the cut-offs of `scope` up to `cleared_at`: the one call that lets revoked tokens
@@ -320,11 +300,9 @@ impl Epochs {
     /// For a copy in buckets, which alone may ask it for less than everything.
     pub(crate) fn doubt(&self, untold: StoreTime) {
         if let CutOffs::Buckets(buckets) = &self.shared.cut_offs {
-            // Before `newest`, so that nobody takes the shortcut past it.
-            self.shared.changes.make(|| buckets.doubt(untold));
+            self.change(untold, || buckets.doubt(untold));
             // Whether it was cleared may be among what is not told.
             self.shared.everyone.lower(CutOff::both(untold));
-            self.know_of(untold);
         }
     }
 
@@ -333,7 +311,8 @@ impl Epochs {
     /// with the demand to refresh. (An exact copy knows what it knows.)
     pub(crate) fn forgotten_above(&self, kept: StoreTime) {
         if let CutOffs::Buckets(buckets) = &self.shared.cut_offs {
-            self.shared.changes.make(|| buckets.forgets(kept, self.newest()));
+            let newest = self.newest();
+            self.change(newest, || buckets.forgets(kept, newest));
         }
     }
 
@@ -352,15 +331,14 @@ impl Epochs {
     /// Raises the floor: every token at or below it is revoked, as cut-offs that covered some of
     /// them were purged. Never lowers it, and no [`clear`](Epochs::clear) does.
     pub fn raise_floor(&self, floor: CutOff) {
-        self.shared.changes.make(|| self.shared.floor.raise(floor));
-        self.know_of(floor.revoked_before());
+        self.change(floor.revoked_before(), || self.shared.floor.raise(floor));
     }
 
     /// Records a successful poll, after all its rows were raised. The first makes the copy
     /// *loaded*, so it must be a full load. An answer older than the last changes nothing.
     pub fn synced(&self, poll: Synced) {
         let head = poll.head;
-        self.know_of(head);
+        self.shared.changes.know_of(head.as_micros());
         self.shared.synced.record(&poll);
         self.shared.applied.send_if_modified(|applied| {
             let rises = *applied < Some(head);
@@ -369,9 +347,8 @@ impl Epochs {
         });
     }
 
-    /// The store has issued `cut_off`. Tokens up to it take no shortcut from now on.
-    fn know_of(&self, cut_off: StoreTime) {
-        self.shared.newest.fetch_max(cut_off.as_micros(), Ordering::Release);
+    fn change(&self, newest: StoreTime, change: impl FnOnce() -> bool) {
+        self.shared.changes.make(newest.as_micros(), change);
     }
 
     /// Drops cut-offs that have outlived all they cover at `now`. Returns how many scopes are

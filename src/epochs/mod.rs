@@ -3,10 +3,11 @@
 //! [`Epochs`] is a handle, cheap to clone. The sync writes it, requests read it, and nothing in it
 //! waits: no lock that a writer holds for long, no await, no database.
 //!
-//! Four reads decide about a token, in this order, and each reversal would accept a revoked one:
-//! first the *freshness* (was this copy equal to the store recently enough?), then *newest* (has
-//! the token seen every revocation there is?), then the *table* of cut-offs, then the *floor* that
-//! purged ones leave behind.
+//! Five reads decide about a token, in this order, and each reversal would accept a revoked one:
+//! first the *freshness* (was this copy equal to the store recently enough?), then the *count of changes*
+//! (has anything come since the token was found good?), then *newest* (has the token seen every revocation
+//! there is?), then the *table* of cut-offs, then the *floor* that purged ones leave behind. It is written
+//! the other way round: the cut-off, newest, the count, and at the end of a poll the freshness.
 //!
 //! # Exact or buckets
 //!
@@ -36,6 +37,8 @@ mod freshness;
 mod handle;
 mod synced;
 mod table;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::sync::{Mutex, atomic};

@@ -12,7 +12,7 @@ use crate::scope::{ScopeKind, ScopeRef};
 /// The claims, each of the right type, but for the stamp: what that comes to is told by the rules.
 ///
 /// Identifiers come with the issuer's prefix, as they name scopes. Times are whole seconds since 1970.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Claims<'a> {
     texts: Texts<'a>,
 }

@@ -20,8 +20,8 @@ pub(crate) struct Layout {
     identifiers: u8,
 }
 
-/// The parts that are there, one after the other.
-#[derive(Clone, Copy, Debug)]
+/// The parts that are there, one after the other. No `Debug`: a token may stand behind them.
+#[derive(Clone, Copy)]
 pub(super) struct Texts<'a> {
     layout: &'a Layout,
     /// In the order of [`Part`]: of each a number, which is its value or else its length, and the text.
@@ -272,6 +272,9 @@ fn take_long_number(buffer: &[u8]) -> Option<(u64, &[u8])> {
     }
     None
 }
+
+/// A bit of [`Layout::present`] for each.
+const _: () = assert!((Part::LoggedInAt as u32) < u8::BITS);
 
 /// The parts that are numbers. The others are texts.
 const NUMBERS: u8 =

@@ -65,13 +65,13 @@ impl VerifierBuilder {
     ///
     /// A token that is kept costs no signature when it is presented again. Everything else is checked
     /// at every request: times, cut-offs, what the route asks for, and whether the issuer still has the
-    /// keys of then. That is room for about 30,000 tokens of the usual size; of the 32 MiB, 1 MiB
-    /// is taken at once, and the rest as tokens come.
+    /// keys of then. That is room for about 30,000 tokens of the usual size; of the 32 MiB, 384 KiB
+    /// are taken at once, and the rest as tokens come.
     ///
     /// What is counted is what the crate asks of the allocator. For the service's own claims, which
     /// nobody can ask what they hold, it is the size of the type and twice the length of the token:
     /// choose less where they hold more, as many small texts or a tree of JSON values do. A token that
-    /// takes over 7.7 KiB with its claims is not kept: one of 7 KiB, or one of 4 KiB with a hundred
+    /// takes over 7.9 KiB with its claims is not kept: one of 7 KiB, or one of 4 KiB with a hundred
     /// groups.
     ///
     /// Who presents many good tokens of one user pushes out hardly any of the others.

@@ -77,6 +77,11 @@ fn identifiers(issuer: &Issuer, claims: Claims<'_>) -> Result<(), Rejection> {
     if rules.store_time && !claims.has_token_id() {
         return refuse("jti", ClaimProblem::Missing);
     }
+    // Whatever the claims are kept in must not lose one.
+    let named = 1 + usize::from(claims.has_session()) + usize::from(claims.has_token_id());
+    if claims.scopes().count() < named {
+        return refuse("sub", ClaimProblem::Missing);
+    }
     for ScopeRef { kind, subject: id } in claims.scopes() {
         let bare = claims.bare(id);
         Id::validate(bare)

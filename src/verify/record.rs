@@ -8,7 +8,7 @@ use super::{NoClaims, origin::Origin};
 use crate::{
     cutoff::Stamp,
     epochs::{Epochs, Fingerprints, FoundGood, Verdict},
-    token::{Cached, Claims, ClaimsBuf, Layout},
+    token::{Cached, Claims, ClaimsBuf, Layout, SET_BYTES},
 };
 
 /// All that is read of a token at each request, and what a handler may ask for: one piece of memory,
@@ -28,8 +28,8 @@ struct Head {
     found_good: FoundGood,
     /// Of the claims, with the issuer's prefix in front of every identifier that names a scope.
     layout: Layout,
-    /// The bytes of the token at the end.
-    rest: u16,
+    /// How many bytes at the end are the token's.
+    rest_len: u16,
     origin: Arc<Origin>,
     /// `None` where there are no claims of the service's own. Twice in a box, as a pointer alone is half
     /// as large.
@@ -52,12 +52,14 @@ impl Record {
         let has_own = !(&own as &dyn Any).is::<NoClaims>();
         let own = has_own.then(|| Box::new(Box::new(own) as Own));
         let rest = token.and_then(|token| token.strip_prefix(&*origin.header));
-        let (rest, length) =
-            rest.and_then(|rest| Some((rest, u16::try_from(rest.len()).ok()?))).unwrap_or_default();
+        let (rest, rest_len) = rest
+            .filter(|rest| rest.len() <= MOST_KEPT)
+            .and_then(|rest| Some((rest, u16::try_from(rest.len()).ok()?)))
+            .unwrap_or_default();
         let ClaimsBuf { layout, mut texts } = claims;
         texts.extend_from_slice(rest);
         let found_good = FoundGood::never();
-        let head = Head { stamp, fingerprints, found_good, layout, rest: length, origin, own };
+        let head = Head { stamp, fingerprints, found_good, layout, rest_len, origin, own };
         Self(ThinArc::from_header_and_slice(head, &texts))
     }
 
@@ -126,23 +128,28 @@ impl Cached for Record {
 
     #[inline]
     fn token(&self) -> [&[u8]; 2] {
-        let bytes = &self.0.slice;
-        let rest = bytes.len().checked_sub(self.head().rest.into());
-        [&self.head().origin.header, rest.map_or(&[], |at| &bytes[at..])]
+        let Head { rest_len, origin, .. } = self.head();
+        let texts_len = self.0.slice.len() - usize::from(*rest_len);
+        [&origin.header, &self.0.slice[texts_len..]]
     }
 
     fn bytes(&self) -> usize {
-        let Head { fingerprints, rest, own, .. } = self.head();
+        let Head { fingerprints, rest_len, origin, own, .. } = self.head();
+        let token = origin.header.len() + usize::from(*rest_len);
         let spilled = if fingerprints.spilled() { size_of_val(&fingerprints[..]) } else { 0 };
         // Nobody can ask the service's own claims what they hold besides. It came out of the token, and
         // as many small texts, say, takes more than it did there.
         let own = own.as_ref().map_or(0, |own| match size_of_val(&***own) {
             0 => size_of::<Own>(),
-            size => size_of::<Own>() + size + OWN_CLAIMS * usize::from(*rest),
+            size => size_of::<Own>() + size + OWN_CLAIMS * token,
         });
-        COUNTS + size_of::<Head>() + self.0.slice.len() + spilled + own
+        let piece = COUNTS + size_of::<Head>() + self.0.slice.len();
+        piece.next_multiple_of(align_of::<Head>()) + spilled + own
     }
 }
+
+/// No longer token is kept: the cache would not take it.
+const MOST_KEPT: usize = SET_BYTES / 2;
 
 /// What is set aside for a service's own claims, in lengths of the token.
 const OWN_CLAIMS: usize = 2;

@@ -18,7 +18,8 @@ use crate::{
 /// its own. It speaks of the moment of the check: a long-lived connection asks again.
 ///
 /// Cheap to clone: requests with the same token share one, and the service's own claims with it. It
-/// does not tell the token, and Debug shows no claims.
+/// tells nobody the token, and Debug shows no claims; but where tokens are
+/// [kept](super::VerifierBuilder::token_cache_bytes) it keeps its own in memory, for as long as it lives.
 pub struct Verified<C = NoClaims> {
     record: Record,
     claims: PhantomData<fn() -> C>,

@@ -119,6 +119,19 @@ async fn a_known_token_is_revoked_by_each_of_its_scopes() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_too_long_to_be_kept_is_verified_each_time() {
+    let counted = Counted::new();
+    let token = token_saying(&serde_json::json!({ "note": "x".repeat(5_800) }));
+    assert!(token.len() > 8_000, "{}", token.len());
+    for verified in 1..=2 {
+        assert_eq!(counted.ask(&token).await, OK);
+        assert_eq!(counted.verified(), verified);
+    }
+    revoke(&counted.gate, Demand::Login);
+    assert_eq!(counted.ask(&token).await, UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn a_known_token_is_refused_by_the_floor() {
     let counted = Counted::new();
     let token = good_token();

@@ -294,56 +294,105 @@ fn who_sees_the_first_poll_sees_what_it_brought() {
     assert_eq!(found, [(None, 0), (None, 7), (Some([1, 1]), 7)].into());
 }
 
-/// A request that was told of a cut-off refuses the token, whatever the one before it has noted.
+/// A token from after the newest cut-off, of a user who is revoked: a copy with one row.
+struct Replica {
+    changes: Changes,
+    row: AtomicU64,
+    /// Whether those who wait for the revocation were told.
+    told: AtomicU64,
+    found_good: FoundGood,
+}
+
+impl Replica {
+    /// That of the token, between the newest cut-off and the one to come.
+    const STAMP: u64 = 5;
+
+    fn new() -> Self {
+        let changes = Changes::none();
+        changes.know_of(Self::STAMP - 1);
+        let (row, told) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { changes, row, told, found_good: FoundGood::never() }
+    }
+
+    /// Whether they were told before, whether the token is good, and whether that was looked for.
+    fn look(&self) -> (bool, bool, bool) {
+        let told = self.told.load(Ordering::Acquire) == 1;
+        let mut judged = false;
+        // As `Epochs::verdict_at` does.
+        let good = self.changes.judged(&self.found_good, true, || {
+            judged = true;
+            Self::STAMP > self.changes.newest() || Self::STAMP > self.row.load(Ordering::Acquire)
+        });
+        (told, good, judged)
+    }
+
+    /// As `Epochs::raise` does, and whoever applied it.
+    fn revoke(&self) {
+        self.changes.make(7, || self.row.fetch_max(7, Ordering::Release) < 7);
+        self.told.store(1, Ordering::Release);
+    }
+}
+
+/// Whatever requests before have noted.
 #[test]
-fn a_token_that_was_found_good_is_judged_anew_once_its_cut_off_is_told() {
+fn a_token_that_was_found_good_is_refused_once_its_cut_off_was_told() {
     let found = found(
-        || (Changes::none(), AtomicU64::new(0), AtomicU64::new(0)),
-        |(changes, cut_off, told)| {
-            let found_good = FoundGood::never();
-            [(); 2].map(|()| {
-                let told = told.load(Ordering::Acquire);
-                let count = changes.count();
-                let spared = found_good.is_as_of(count);
-                let good = spared || cut_off.load(Ordering::Acquire) == 0;
-                if good {
-                    found_good.note(count);
-                }
-                (told == 1, good, spared)
-            })
+        || {
+            let copy = Replica::new();
+            assert_eq!(copy.look(), (false, true, true));
+            copy
         },
-        |(changes, cut_off, told)| {
-            changes.make(|| cut_off.fetch_max(7, Ordering::Release) < 7);
-            told.store(1, Ordering::Release);
+        |copy| [(); 2].map(|()| copy.look()),
+        |copy| {
+            copy.revoke();
+            // This time, and from then on.
+            assert_eq!(copy.look(), (true, false, true));
         },
     );
     for look in found.iter().flatten() {
         assert!(!matches!(look, (true, true, _)), "{found:?}");
     }
     // All that may happen does.
-    assert!(found.contains(&[(false, true, false), (false, true, true)]), "{found:?}");
-    assert!(found.contains(&[(false, true, false), (true, false, false)]), "{found:?}");
+    assert!(found.contains(&[(false, true, false); 2]), "{found:?}");
+    assert!(found.contains(&[(false, true, false), (true, false, true)]), "{found:?}");
 }
 
-/// Of two threads that make the same change, one finds it made.
+/// Two requests with one token, which note what they have found in the same place.
+#[test]
+fn what_another_request_has_noted_makes_no_token_good() {
+    let found = found(
+        || Arc::new(Replica::new()),
+        |copy| copy.look(),
+        |copy| {
+            let revoker = thread::spawn({
+                let copy = copy.clone();
+                move || copy.revoke()
+            });
+            let look = copy.look();
+            assert!(!matches!(look, (true, true, _)));
+            revoker.join().unwrap();
+            assert_eq!(copy.look(), (true, false, true));
+        },
+    );
+    assert!(found.contains(&(false, true, false)) && found.contains(&(true, false, true)));
+    assert!(!found.iter().any(|look| matches!(look, (true, true, _))), "{found:?}");
+}
+
+/// Of two threads that make the same change, one finds it made, and says so as the other does.
 #[test]
 fn who_finds_a_change_made_finds_it_counted() {
-    let make = |(changes, cut_off, before): &(Changes, AtomicU64, u64)| {
-        let mut was_made = false;
-        changes.make(|| {
-            was_made = cut_off.fetch_max(7, Ordering::Relaxed) == 7;
-            !was_made
-        });
-        (was_made, changes.count() - before)
+    let revoke_and_look = |copy: &Replica| {
+        copy.revoke();
+        copy.look()
     };
     let found = found(
         || {
-            let changes = Changes::none();
-            let before = changes.count();
-            (changes, AtomicU64::new(0), before)
+            let copy = Replica::new();
+            assert_eq!(copy.look(), (false, true, true));
+            copy
         },
-        make,
-        move |state| assert_eq!(make(state).1, 1),
+        revoke_and_look,
+        move |copy| assert_eq!(revoke_and_look(copy), (true, false, true)),
     );
-    assert_eq!(found, [(false, 1), (true, 1)].into());
+    assert_eq!(found, [(true, false, true)].into());
 }
