@@ -20,8 +20,10 @@ pub(crate) const KID: &str = "2026-11";
 /// The public halves of the keys of the tests.
 pub(crate) const RSA: &str = include_str!("../../../tests/fixtures/keys/rsa-2048.pub.pem");
 pub(crate) const EC: &str = include_str!("../../../tests/fixtures/keys/ec-p256.pub.pem");
+pub(crate) const ED: &str = include_str!("../../../tests/fixtures/keys/ed25519.pub.pem");
 const RSA_PRIVATE: &str = include_str!("../../../tests/fixtures/keys/rsa-2048.pem");
 const EC_PRIVATE: &str = include_str!("../../../tests/fixtures/keys/ec-p256.pem");
+const ED_PRIVATE: &str = include_str!("../../../tests/fixtures/keys/ed25519.pem");
 
 /// What a token says, as a service has it read: owned.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -75,6 +77,7 @@ fn encoding_key(algorithm: Algorithm) -> EncodingKey {
     match algorithm {
         Algorithm::RS256 => EncodingKey::from_rsa_pem(RSA_PRIVATE.as_bytes()),
         Algorithm::ES256 => EncodingKey::from_ec_pem(EC_PRIVATE.as_bytes()),
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(ED_PRIVATE.as_bytes()),
         _ => Ok(EncodingKey::from_secret(SECRET.as_bytes())),
     }
     .expect("the keys of the tests are keys")
@@ -84,6 +87,7 @@ pub(crate) fn decoding_key(algorithm: Algorithm) -> DecodingKey {
     match algorithm {
         Algorithm::RS256 => DecodingKey::from_rsa_pem(RSA.as_bytes()),
         Algorithm::ES256 => DecodingKey::from_ec_pem(EC.as_bytes()),
+        Algorithm::EdDSA => DecodingKey::from_ed_pem(ED.as_bytes()),
         _ => Ok(DecodingKey::from_secret(SECRET.as_bytes())),
     }
     .expect("the keys of the tests are keys")

@@ -3,6 +3,7 @@
 //!
 //! `peers` measures all and draws `plot.svg`; `peers PART...` only those parts.
 
+mod cold;
 mod counting;
 mod end_to_end;
 mod fixture;
@@ -26,9 +27,10 @@ use report::Report;
 type Part = fn(&Rc<Runtime>, &mut Report) -> io::Result<()>;
 
 /// In their order.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("hot", jwt::hot),
     ("many", jwt::many),
+    ("cold", cold::run),
     ("sessions", sessions::run),
     ("queries", queries::run),
     ("memory", memory::run),

@@ -12,11 +12,11 @@ use tower_revocation::{
     cutoff::{CutOff, StoreTime},
     epochs::Synced,
     token::{Algorithm, KeySet, VerifyingKey},
-    verify::IssuerRules,
+    verify::{IssuerRules, VerifierBuilder},
 };
 
 use crate::{
-    fixture::{self, AUDIENCE, EC, ISSUER, KID, RSA, Requests, SECRET},
+    fixture::{self, AUDIENCE, EC, ED, ISSUER, KID, RSA, Requests, SECRET},
     inner,
     rounds::Contender,
 };
@@ -46,15 +46,25 @@ pub(crate) fn epochs(cut_offs: u64) -> Epochs {
 }
 
 pub(crate) fn verifier(algorithm: Jwa, epochs: &Epochs) -> Verifier {
+    builder(algorithm, epochs).build().expect("the rules are complete")
+}
+
+/// One to which every token is new.
+pub(crate) fn forgetful(algorithm: Jwa, epochs: &Epochs) -> Verifier {
+    builder(algorithm, epochs).token_cache_bytes(0).build().expect("the rules are complete")
+}
+
+fn builder(algorithm: Jwa, epochs: &Epochs) -> VerifierBuilder {
     let key = match algorithm {
         Jwa::RS256 => VerifyingKey::from_pem(Algorithm::RS256, RSA.as_bytes()),
         Jwa::ES256 => VerifyingKey::from_pem(Algorithm::ES256, EC.as_bytes()),
+        Jwa::EdDSA => VerifyingKey::from_pem(Algorithm::EdDSA, ED.as_bytes()),
         _ => VerifyingKey::hmac(Algorithm::HS256, SECRET.as_bytes()),
     };
     let key = key.expect("the keys of the tests are keys").with_kid(KID);
     let keys = KeySet::new([key]).expect("one key is a set");
     let rules = IssuerRules::new(ISSUER, keys).audience(AUDIENCE);
-    Verifier::builder(epochs.clone()).issuer(rules).build().expect("the rules are complete")
+    Verifier::builder(epochs.clone()).issuer(rules)
 }
 
 pub(crate) fn contender(

@@ -52,6 +52,25 @@ impl Contender {
         Self { name, layered, bare, turn, before: Box::new(|| ()) }
     }
 
+    /// Calls something with one token after the other.
+    pub(crate) fn calling(
+        name: &'static str,
+        tokens: Rc<[String]>,
+        call: impl Fn(&str) + 'static,
+    ) -> Self {
+        let mut layered: Timed = Box::new(move |times| {
+            let first = rand::rng().random_range(0..tokens.len());
+            let began = Instant::now();
+            tokens.iter().cycle().skip(first).take(times).for_each(|token| call(token));
+            began.elapsed()
+        });
+        let mut turn = 1;
+        while layered(turn) < TURN {
+            turn *= 2;
+        }
+        Self { name, layered, bare: Box::new(|_| Duration::ZERO), turn, before: Box::new(|| ()) }
+    }
+
     /// The same, and something happens before each turn.
     pub(crate) fn after(mut self, name: &'static str, event: impl FnMut() + 'static) -> Self {
         self.name = name;
@@ -98,6 +117,7 @@ where
 }
 
 /// What a contender's layer costs a request, in nanoseconds, round by round.
+#[derive(Debug)]
 pub(crate) struct Costs {
     pub(crate) name: &'static str,
     rounds: Vec<f64>,
