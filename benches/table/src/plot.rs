@@ -17,7 +17,7 @@ const HIT: Panel = Panel {
     title: "A look-up that finds a cut-off",
     unit: " ns",
     from: 1,
-    to: 3,
+    to: 4,
     over: "cut-offs",
     fewest: 3,
     most: 7,
