@@ -156,11 +156,8 @@ fn loaded() -> Epochs {
 fn with_cut_offs(count: u64) -> Epochs {
     let epochs = loaded();
     for number in 0..count {
-        for name in ["user", "session"] {
-            let scope = match name {
-                "user" => Scope::user(&format!("user-{number}")),
-                _ => Scope::session(&format!("revoked-{number}")),
-            };
+        let user = Scope::user(&format!("user-{number}"));
+        for scope in [user, Scope::session(&format!("revoked-{number}"))] {
             epochs.raise(&scope.expect("a short name is an identifier"), cut_off(number));
         }
     }
